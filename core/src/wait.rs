@@ -1,0 +1,251 @@
+//! Sleeping until another process changes a word: what a platform must offer, and the event count on top.
+//!
+//! The uncontended path never gets here. A waiter spins a little, then *arms* the event count of what it
+//! waits for, looks once more, and sleeps on three kinds of words at once: the event count, the family's
+//! death epoch, and the life words of the processes that could owe it something.
+//!
+//! # Orderings
+//!
+//! | pair | one side | other side | carries |
+//! |---|---|---|---|
+//! | W1 | publisher: store of the item, light barrier, load of the event count | waiter: `fetch_or` of the event count, heavy barrier, look at the item | one of the two sees the other |
+//! | W2 | publisher: `fetch_add` (Release) | waiter: load of the key (Acquire) | what was published |
+
+use crate::points::{Point, hit};
+use crate::prim::{AtomicU32, Ordering, spin};
+use crate::process::{Liveness, ProcessRef};
+
+/// A point of the machine's monotonic clock, in nanoseconds; the same in every process of the family.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Deadline(pub u64);
+
+impl Deadline {
+    /// This much later; saturates at the end of time.
+    #[must_use]
+    pub const fn after(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// A word to sleep on, and the value seen in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch<'a> {
+    /// The word.
+    pub word: &'a AtomicU32,
+    /// Sleep only while the word holds this.
+    pub seen: u32,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Woken {
+    /// A word changed, somebody woke the sleeper, or nothing happened at all: look again.
+    Maybe,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// Sleep and wake on words that several processes share.
+///
+/// # Safety
+///
+/// Implementors promise: W1 a wake begun after a word changed ends every wait that saw the old value of
+/// it; W2 a wait may end early, callers look again; W3 both hold when the word is mapped at different
+/// addresses; W4 a wait ends soon after its deadline; W5 of a light barrier in one participant and a heavy one
+/// in another, each between a store and a load, at least one of the two loads sees the other's store.
+pub unsafe trait Wait {
+    /// How many words one wait can watch, at least 2.
+    const MOST_WATCHES: usize = 128;
+
+    /// Sleeps while every word holds what was seen, until `until` at the latest.
+    fn wait(&self, watches: &[Watch<'_>], until: Option<Deadline>) -> Woken;
+
+    /// Wakes at most `most` sleepers on `word`; says how many it woke.
+    fn wake(&self, word: &AtomicU32, most: u32) -> u32;
+
+    /// Now.
+    fn now(&self) -> Deadline;
+
+    /// The publisher's side of the asymmetric barrier: free where the platform has one.
+    fn light_barrier(&self);
+
+    /// The sleeper's side: may cost a system call.
+    fn heavy_barrier(&self);
+}
+
+/// The family that an object lives in, as the object's protocol sees it from one of its processes.
+///
+/// # Safety
+///
+/// Implementors promise, besides [`Liveness`] and [`Wait`]: F1 `death_epoch` is the value of `epoch_word`;
+/// F2 whoever first finds out that a process is dead (in `is_dead`, too) raises the epoch and wakes all that
+/// sleep on it before it goes on; F3 the word of a `life_watch` changes, and one sleeper on it is woken, when
+/// a thread of that process ends without having said so.
+pub unsafe trait Family: Liveness + Wait {
+    /// The caller.
+    fn me(&self) -> ProcessRef;
+
+    /// The word that counts the deaths noticed.
+    fn epoch_word(&self) -> &AtomicU32;
+
+    /// A life word of `process` to sleep on, if it has one that still says alive.
+    fn life_watch(&self, process: ProcessRef) -> Option<Watch<'_>>;
+
+    /// How long a sleeper trusts the notices before it looks again, in nanoseconds.
+    fn backstop(&self) -> u64;
+}
+
+const WAITERS: u32 = 1;
+const STEP: u32 = 2;
+
+/// A count of events with a mark that somebody sleeps: `count << 1 | waiters`.
+///
+/// The mark is never a number of sleepers, so a dead one costs at most two wasted system calls, after which
+/// the mark is gone. A wake that a dying sleeper swallowed is made good by the death notice, which wakes all.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct EventCount(AtomicU32);
+
+impl EventCount {
+    /// No event, nobody sleeps.
+    #[cfg(not(offspring_loom))]
+    pub const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// No event, nobody sleeps.
+    #[cfg(offspring_loom)]
+    pub fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// The word to watch.
+    pub fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+
+    /// Says that the caller is about to sleep, and returns the key to sleep with.
+    ///
+    /// The caller must look at its condition again before it sleeps; the heavy barrier between is in here.
+    pub fn arm<W: Wait + ?Sized>(&self, platform: &W) -> u32 {
+        // ORDER: AcqRel, W2 with the `fetch_add` in `notify_slow`; the barrier below is W1's.
+        let key = self.0.fetch_or(WAITERS, Ordering::AcqRel) | WAITERS;
+        hit(Point::WaitArmed);
+        platform.heavy_barrier();
+        key
+    }
+
+    /// Wakes one sleeper, if there may be one. Call after the store that made its condition true.
+    #[inline(always)]
+    pub fn notify_one<W: Wait + ?Sized>(&self, platform: &W) {
+        platform.light_barrier();
+        // ORDER: Relaxed. W1 orders it after the caller's store; nothing is read through it.
+        if self.0.load(Ordering::Relaxed) & WAITERS != 0 {
+            self.notify_slow(platform, 1);
+        }
+    }
+
+    /// Wakes every sleeper. Call after the store that made their condition true.
+    #[inline(always)]
+    pub fn notify_all<W: Wait + ?Sized>(&self, platform: &W) {
+        platform.light_barrier();
+        // ORDER: Relaxed, as in `notify_one`.
+        if self.0.load(Ordering::Relaxed) & WAITERS != 0 {
+            self.notify_slow(platform, u32::MAX);
+        }
+    }
+
+    #[cold]
+    fn notify_slow<W: Wait + ?Sized>(&self, platform: &W, most: u32) {
+        // ORDER: AcqRel, W2: a sleeper that reads the new count sees what was published.
+        let counted = self.0.fetch_add(STEP, Ordering::AcqRel).wrapping_add(STEP);
+        hit(Point::NotifyCounted);
+        let woken = platform.wake(&self.0, most);
+        hit(Point::NotifyWoken);
+        if woken == 0 || most == u32::MAX {
+            // Nobody sleeps at this count (any more): take the mark away, unless somebody armed or counted since.
+            // ORDER: AcqRel. A failure means that another notifier or waiter is at work and has the duty.
+            let cleared = self
+                .0
+                .compare_exchange(counted, counted & !WAITERS, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok();
+            if cleared {
+                hit(Point::NotifyCleared);
+                // A waiter that armed before the clear, and whose `fetch_or` changed nothing, may be going to
+                // sleep with a key that still has the mark: the clear changes the word, so its wait refuses;
+                // one that slept between our wake and the clear is woken here.
+                platform.wake(&self.0, u32::MAX);
+            }
+        }
+    }
+}
+
+#[cfg(not(offspring_loom))]
+const _: () = assert!(size_of::<EventCount>() == 4);
+
+impl Default for EventCount {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How many turns to spin before sleeping, learned from how long it took before.
+#[derive(Debug)]
+pub struct Adaptive(AtomicU32);
+
+/// Turns of the longest spin: about 20 µs of `pause` on current x86-64, a third of what waking an idle core costs.
+const MOST_TURNS: u32 = 2048;
+const FEWEST_TURNS: u32 = 16;
+
+impl Adaptive {
+    /// Starts with a medium guess.
+    #[cfg(not(offspring_loom))]
+    pub const fn new() -> Self {
+        Self(AtomicU32::new(256))
+    }
+
+    /// Starts with a medium guess.
+    #[cfg(offspring_loom)]
+    pub fn new() -> Self {
+        Self(AtomicU32::new(256))
+    }
+
+    /// Tries `attempt` until it gives something or spinning does not pay any more.
+    #[inline]
+    pub fn spin<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
+        if cfg!(offspring_loom) {
+            return attempt();
+        }
+        // ORDER: Relaxed. A guess.
+        let guess = self.0.load(Ordering::Relaxed);
+        let most = (guess * 2).clamp(FEWEST_TURNS, MOST_TURNS);
+        let (mut turns, mut pause) = (0, 1);
+        while turns < most {
+            if let Some(done) = attempt() {
+                self.learn(guess, turns);
+                return Some(done);
+            }
+            for _ in 0..pause {
+                spin();
+            }
+            turns += pause;
+            pause = (pause * 2).min(64);
+        }
+        self.learn(guess, FEWEST_TURNS / 2);
+        None
+    }
+
+    fn learn(&self, guess: u32, took: u32) {
+        let next = guess - guess / 8 + took / 8;
+        if next != guess {
+            // ORDER: Relaxed. A guess; a lost update does no harm.
+            self.0.store(next, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self::new()
+    }
+}
