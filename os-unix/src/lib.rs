@@ -1,1 +1,38 @@
-//! .
+#![cfg(unix)]
+//! The Unix back end of offspring: every system call, and no protocol.
+//!
+//! One concept a file; each can be used alone.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`error`] | what was attempted, on what, and the errno |
+//! | [`arena`] | one anonymous, sealed, sparse file of shared pages, committed and given back in ranges |
+//! | [`headroom`] | how much memory may still be used before the kernel kills somebody |
+//! | [`futex`] | sleep on several shared words at once; wake; the monotonic clock |
+//! | [`barrier`] | the asymmetric barrier (`membarrier`), or plain fences |
+//! | [`life`] | a word that the kernel marks when a thread is gone |
+//! | [`pidfd`] | a process named for good, however its pid is re-used |
+//! | [`generation`] | whether this is still the process that it was (fork) |
+//! | [`start`] | exec of this image with exactly the descriptors the child needs; fork |
+//! | [`status`] | how a child ended, for any number of askers |
+//! | [`lifeline`] | a child's start message, and its end when its parent is gone |
+//! | [`deny`] | system calls refused to the calling thread, for the tests of every fallback |
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("offspring-os-unix knows Linux only so far");
+
+pub mod arena;
+pub mod barrier;
+#[doc(hidden)]
+pub mod deny;
+pub mod error;
+pub mod futex;
+pub mod generation;
+pub mod headroom;
+pub mod life;
+pub mod lifeline;
+pub mod pidfd;
+pub mod start;
+pub mod status;
+
+pub use error::{OsError, Result};
