@@ -5,6 +5,7 @@
 compile_error!("offspring-core needs 64-bit atomics: its words carry an owner, a lap and a state in one");
 
 pub mod block_on;
+pub mod family;
 pub mod member;
 pub mod points;
 pub mod prim;
