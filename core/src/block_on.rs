@@ -7,10 +7,12 @@
 //! | try again | what happened before the arming was announced to nobody |
 //! | look at the other members: one dead, try again | the attempt sweeps; a death may be what it waits for |
 //! | sleep on the event count, the epoch and the members' life words, a backstop's length at most | |
+//! | a life word changed: notice the death, or wake the word's other sleepers | one alone was woken for it |
 //!
 //! A sleeper that was woken always tries again before it returns, so a wake that it got is never a wake lost to
 //! another sleeper who could have used it. What a *killed* sleeper swallowed is made good by the death notice:
-//! the epoch changes, and every sleeper watches it.
+//! the epoch changes, and every sleeper watches it. The kernel wakes only *one* sleeper of a life word, so that one
+//! sees to the notice before it does anything for itself.
 
 use crate::points::{Point, hit};
 use crate::prim::Ordering;
@@ -78,6 +80,7 @@ where
         hit(Point::WaitBefore);
         family.wait(&watches[..2 + watched], Some(wake_at));
         hit(Point::WaitAfter);
+        pass_on(family, members(), &watches[2..2 + watched]);
     }
 }
 
@@ -123,4 +126,23 @@ fn watch_lives<'a, F: Family>(
         }
     }
     (watched, somebody_died)
+}
+
+/// Does what a changed life word asks for, before the woken sleeper goes its own way (and perhaps sleeps no more).
+///
+/// If its process is dead, asking raises the epoch, which wakes all. If only a thread of it ended, the other
+/// sleepers on that word must choose another one.
+fn pass_on<F: Family>(family: &F, members: impl Iterator<Item = ProcessRef>, lives: &[Watch<'_>]) {
+    // ORDER: Relaxed. `is_dead` reads it again with its own order; an unseen change has its own wake to come.
+    let changed = |life: &&Watch<'_>| life.word.load(Ordering::Relaxed) != life.seen;
+    if !lives.iter().any(|life| changed(&life)) {
+        return;
+    }
+    for member in members {
+        // A member that is gone from the table was noticed by whoever swept it.
+        family.is_dead(member);
+    }
+    for life in lives.iter().filter(changed) {
+        family.wake(life.word, u32::MAX);
+    }
 }
