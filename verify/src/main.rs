@@ -1,1 +1,91 @@
-fn main(){}
+//! `cargo verify <stage>`: runs one stage of the verification and fails if anything is violated.
+
+use offspring_verify::report::{Progress, Report, Settings};
+use std::process::ExitCode;
+
+/// One way to check.
+struct Stage {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Settings, &Progress) -> Report,
+}
+
+#[cfg(not(offspring_loom))]
+const STAGES: &[Stage] = {
+    use offspring_verify::{props, restart};
+    &[
+        Stage {
+            name: "loom",
+            about: "the real code under every interleaving that loom finds, a death at every point",
+            run: restart::stage,
+        },
+        Stage {
+            name: "props",
+            about: "the real code against plain models: random operations, deaths, counters near their wrap",
+            run: props::stage,
+        },
+    ]
+};
+
+#[cfg(offspring_loom)]
+const STAGES: &[Stage] = &[Stage {
+    name: "loom",
+    about: "the real code under every interleaving that loom finds, a death at every point",
+    run: offspring_verify::explore::stage,
+}];
+
+fn usage() {
+    println!("cargo verify <stage> [--quick] [--seconds N] [--only NAME] [--bound N]\n");
+    for stage in STAGES {
+        println!("  {:6} {}", stage.name, stage.about);
+    }
+    println!(
+        "\n--quick is the small version for every change; --seconds is about how long it may take;\n\
+         --only runs what has NAME in its name; --bound sets loom's preemptions."
+    );
+}
+
+fn settings(mut arguments: pico_args::Arguments) -> Result<Settings, String> {
+    let said = |error: pico_args::Error| error.to_string();
+    let settings = Settings {
+        quick: arguments.contains("--quick"),
+        seconds: arguments.opt_value_from_str("--seconds").map_err(said)?,
+        only: arguments.opt_value_from_str("--only").map_err(said)?,
+        bound: arguments.opt_value_from_str("--bound").map_err(said)?,
+    };
+    match arguments.finish().first() {
+        None => Ok(settings),
+        Some(unknown) => Err(format!("unknown argument {}", unknown.display())),
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = pico_args::Arguments::from_env();
+    let name = match arguments.subcommand() {
+        Ok(Some(name)) => name,
+        Ok(None) => {
+            usage();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("cargo verify: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let Some(stage) = STAGES.iter().find(|stage| stage.name == name) else {
+        eprintln!("cargo verify: no stage `{name}`; `cargo verify` lists them");
+        return ExitCode::from(2);
+    };
+    let settings = match settings(arguments) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("cargo verify {name}: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let progress = Progress::new(stage.name);
+    let report = (stage.run)(&settings, &progress);
+    progress.finish();
+    print!("{report}");
+    if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

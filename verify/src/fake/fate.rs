@@ -1,0 +1,124 @@
+//! How a participant ends: it lives, or it dies at its k-th point.
+//!
+//! A death is a panic without a message that unwinds to the top of the participant's thread. The place is chosen outside
+//! the model, one exploration a place, so that the choice adds no branches to what loom explores.
+
+use offspring_core::points::{Point, set_hook};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// Where one thread dies, and whether it ever got there; clones share the answer.
+#[derive(Clone, Debug)]
+pub struct Fate {
+    /// The point, counted from 0; `usize::MAX`: none.
+    at: usize,
+    reached: Arc<AtomicBool>,
+    /// The largest number of points that one run has passed.
+    most_points: Arc<AtomicUsize>,
+}
+
+impl Fate {
+    /// Does not die.
+    #[must_use]
+    pub fn lives() -> Self {
+        Self::dies_at(usize::MAX)
+    }
+
+    /// Dies when it stands at its point number `at`, counted from 0, before whatever follows that point.
+    #[must_use]
+    pub fn dies_at(at: usize) -> Self {
+        Self { at, reached: Arc::default(), most_points: Arc::default() }
+    }
+
+    /// Whether any run died.
+    #[must_use]
+    pub fn reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is a death at all.
+    #[must_use]
+    pub fn is_death(&self) -> bool {
+        self.at != usize::MAX
+    }
+
+    /// The most points that a run passed.
+    #[must_use]
+    pub fn most_points(&self) -> usize {
+        self.most_points.load(Ordering::Relaxed)
+    }
+}
+
+/// The participant died.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crashed;
+
+/// What the running thread still has before it.
+struct Run {
+    fate: Fate,
+    passed: usize,
+    dying: bool,
+}
+
+#[cfg(offspring_loom)]
+loom::thread_local! {
+    static RUN: RefCell<Option<Run>> = RefCell::new(None);
+}
+#[cfg(not(offspring_loom))]
+thread_local! {
+    static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
+}
+
+/// How often each point was passed, by number, in all runs of this program.
+static PASSED: [AtomicU64; Point::ALL.len()] = [const { AtomicU64::new(0) }; Point::ALL.len()];
+/// How many participants died at each point.
+static DIED: [AtomicU64; Point::ALL.len()] = [const { AtomicU64::new(0) }; Point::ALL.len()];
+
+/// How often `point` was passed and how many participants died there, since the program began.
+#[must_use]
+pub fn tally(point: Point) -> (u64, u64) {
+    let count = |table: &[AtomicU64]| table[point as usize].load(Ordering::Relaxed);
+    (count(&PASSED), count(&DIED))
+}
+
+/// Whether the running thread is on its way out, dead: what is dropped now must not touch shared words.
+#[must_use]
+pub fn dying() -> bool {
+    RUN.with(|run| run.borrow().as_ref().is_some_and(|run| run.dying))
+}
+
+/// Runs `body` in this thread under `fate`.
+pub(super) fn under<R>(fate: &Fate, body: impl FnOnce() -> R) -> Result<R, Crashed> {
+    set_hook(Some(at_point));
+    RUN.with(|run| *run.borrow_mut() = Some(Run { fate: fate.clone(), passed: 0, dying: false }));
+    let result = catch_unwind(AssertUnwindSafe(body));
+    RUN.with(|run| {
+        if let Some(run) = run.borrow_mut().take() {
+            run.fate.most_points.fetch_max(run.passed, Ordering::Relaxed);
+        }
+    });
+    result.map_err(|panic| match panic.downcast::<Crashed>() {
+        Ok(_) => Crashed,
+        Err(other) => resume_unwind(other),
+    })
+}
+
+/// The hook: counts, and dies where it is written. A thread outside [`under`] passes.
+fn at_point(point: Point) {
+    let dies = RUN.with(|run| {
+        let mut run = run.borrow_mut();
+        let run = run.as_mut().filter(|run| !run.dying)?;
+        let here = run.passed;
+        run.passed += 1;
+        PASSED[point as usize].fetch_add(1, Ordering::Relaxed);
+        run.dying = here == run.fate.at;
+        run.dying.then(|| run.fate.reached.clone())
+    });
+    if let Some(reached) = dies {
+        reached.store(true, Ordering::Relaxed);
+        DIED[point as usize].fetch_add(1, Ordering::Relaxed);
+        resume_unwind(Box::new(Crashed));
+    }
+}

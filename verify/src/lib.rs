@@ -1,0 +1,13 @@
+//! What checks offspring's protocols: models, interleavings, properties and kills.
+//!
+//! `cargo verify` lists the stages; each is a module with a `stage(&Settings, &Progress) -> Report`. Built with
+//! `--cfg offspring_loom` there is one stage, `loom`, and core's atomics are loom's.
+
+#[cfg(offspring_loom)]
+pub mod explore;
+pub mod fake;
+#[cfg(not(offspring_loom))]
+pub mod props;
+pub mod report;
+#[cfg(not(offspring_loom))]
+pub mod restart;

@@ -1,0 +1,54 @@
+//! The stage `loom` in a normal build: builds this program again with loom's atomics, and lets that one explore.
+
+use crate::report::{Progress, Report, Settings};
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Where the other build's files go, apart from the normal ones, so that neither throws the other's away.
+fn target() -> PathBuf {
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(workspace).join("target"), PathBuf::from)
+        .join("loom")
+}
+
+/// Builds and runs it; its own table comes first, one row here says how it ended.
+pub fn stage(settings: &Settings, progress: &Progress) -> Report {
+    progress.finish(); // the other program draws its own
+    let mut report = Report::default();
+    report.row("explorer", || {
+        let mut flags = env::var("RUSTFLAGS").unwrap_or_default();
+        flags.push_str(" --cfg offspring_loom");
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command
+            .args(["run", "--quiet", "--profile", "ci", "-p", "offspring-verify", "--target-dir"])
+            .arg(target())
+            .args(["--", "loom"])
+            .env("RUSTFLAGS", flags)
+            .env_remove("CARGO_TARGET_DIR")
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        if settings.quick {
+            command.arg("--quick");
+        }
+        let options = [
+            ("--seconds", settings.seconds.map(|seconds| seconds.to_string())),
+            ("--only", settings.only.clone()),
+            ("--bound", settings.bound.map(|bound| bound.to_string())),
+        ];
+        for (name, value) in options {
+            if let Some(value) = value {
+                command.args([name, &value]);
+            }
+        }
+        let verdict = match command.status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => {
+                Err(format!("the explorer ended with {status}; what it found stands above"))
+            }
+            Err(error) => Err(format!("start cargo to build the explorer: {error}")),
+        };
+        ("built with --cfg offspring_loom".to_owned(), verdict)
+    });
+    report
+}
