@@ -16,6 +16,7 @@
 //! | [`start`] | exec of this image with exactly the descriptors the child needs; fork |
 //! | [`status`] | how a child ended, for any number of askers |
 //! | [`lifeline`] | a child's start message, and its end when its parent is gone |
+//! | [`family`] | a process's part in a family: core's protocols over all of these |
 //! | [`deny`] | system calls refused to the calling thread, for the tests of every fallback |
 
 #[cfg(not(target_os = "linux"))]
@@ -26,6 +27,7 @@ pub mod barrier;
 #[doc(hidden)]
 pub mod deny;
 pub mod error;
+pub mod family;
 pub mod futex;
 pub mod generation;
 pub mod headroom;

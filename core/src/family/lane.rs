@@ -42,7 +42,10 @@ pub(super) enum Evidence {
     Alive,
     /// At least one thread ended without a word, and no lane says that another lives.
     AllMarked,
-    /// Nothing for sure: no lane, or one that is being taken or given back.
+    /// A thread ended without a word, so the process ends; but a lane that is being taken or given back may still have
+    /// its thread.
+    Ending,
+    /// Nothing for sure: no lane at all, or only such as are being taken or given back.
     Undecided,
 }
 
@@ -177,7 +180,11 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
                 Life::Free => undecided = true,
             }
         }
-        if marked && !undecided { Evidence::AllMarked } else { Evidence::Undecided }
+        match (marked, undecided) {
+            (true, false) => Evidence::AllMarked,
+            (true, true) => Evidence::Ending,
+            (false, _) => Evidence::Undecided,
+        }
     }
 
     /// A held life word of `process`, its first lane's if possible.

@@ -56,17 +56,11 @@ pub enum Life {
 pub struct NoMemory {
     /// How many bytes were asked for.
     pub asked: u64,
-    /// How many the system would still give, if it says.
-    pub available: Option<u64>,
 }
 
 impl core::fmt::Display for NoMemory {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "no memory for {} bytes of shared pages", self.asked)?;
-        match self.available {
-            Some(available) => write!(f, " ({available} available): ask for less, or free some"),
-            None => f.write_str(": ask for less, or free some"),
-        }
+        write!(f, "no memory for {} bytes of shared pages: ask for less, or free some", self.asked)
     }
 }
 
@@ -106,6 +100,9 @@ pub unsafe trait Backend: Wait {
 
     /// Whether the process `pid` with `identity` (0: any) is gone; `None` if the platform cannot say.
     fn process_is_gone(&self, pid: u32, identity: u64) -> Option<bool>;
+
+    /// Sleeps until the process `pid` with `identity` (0: any) is gone, or a backstop's length has passed.
+    fn await_gone(&self, pid: u32, identity: u64);
 
     /// Commits pages; never a fault or the OOM killer later.
     ///

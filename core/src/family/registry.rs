@@ -238,7 +238,7 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
             };
             match evidence {
                 Evidence::Alive => return false,
-                Evidence::Undecided => {
+                Evidence::Ending | Evidence::Undecided => {
                     if !self.system_says_gone(process, bits) {
                         return false;
                     }
@@ -278,12 +278,32 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
     }
 
     fn system_says_gone(&self, process: ProcessRef, bits: ProcessBits) -> bool {
-        let Some(entry) = self.entry(process) else { return false };
+        self.backend.process_is_gone(bits.pid(), self.identity(process)) == Some(true)
+    }
+
+    fn identity(&self, process: ProcessRef) -> u64 {
+        let Some(entry) = self.entry(process) else { return 0 };
         // ORDER: Acquire, F3. The identity is this generation's: only its process writes it, and says so after.
         let identified = entry.identified.load(Ordering::Acquire) == process.generation();
         // ORDER: Relaxed, carried by `identified`; `declare` finds out if the slot has changed hands since.
-        let identity = if identified { entry.identity.load(Ordering::Relaxed) } else { 0 };
-        self.backend.process_is_gone(bits.pid(), identity) == Some(true)
+        if identified { entry.identity.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// For a process that is ending, and whose last lane says nothing: waits for the system to say that it is gone, which
+    /// is soon, since no life word will wake who sleeps for it.
+    fn await_ending(&self, process: ProcessRef) {
+        if process == self.me || self.is_dead(process) || self.evidence(process) != Evidence::Ending
+        {
+            return;
+        }
+        if let Some(entry) = self.entry(process) {
+            // ORDER: Acquire, F2.
+            let bits = entry.word.load(Ordering::Acquire);
+            if bits.generation() == process.generation() {
+                self.backend.await_gone(bits.pid(), self.identity(process));
+                self.is_dead(process);
+            }
+        }
     }
 
     /// Declares `process` dead if its word is still `bits`, and tells everybody. `gone`: the system said so.
@@ -406,7 +426,11 @@ unsafe impl<B: Backend + ?Sized> Family for Registry<'_, B> {
     }
 
     fn life_watch(&self, process: ProcessRef) -> Option<Watch<'_>> {
-        self.held_life(process)
+        let watch = self.held_life(process);
+        if watch.is_none() {
+            self.await_ending(process);
+        }
+        watch
     }
 
     fn backstop(&self) -> u64 {

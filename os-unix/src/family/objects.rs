@@ -1,0 +1,367 @@
+//! Objects: regions of the arena that this process makes, joins and leaves.
+//!
+//! However many handles a process has on one object, it is one member. The count of its handles is its own affair
+//! and dies with it; only the first and the last touch the family lock.
+
+use super::{Family, FamilyError, Inner, Joined, Local, locked};
+use crate::error::OsError;
+use offspring_core::family::layout::RegionHead;
+use offspring_core::family::{
+    AllocateError, Region, RegionError, RegionRef, RegionSpec, Registry, flags,
+};
+use offspring_core::member::MemberTable;
+use offspring_core::prim::{AtomicPtr, Ordering};
+use offspring_core::process::ProcessRef;
+use std::cell::RefCell;
+use std::fmt;
+
+/// An object that this process has a handle on.
+#[derive(Clone, Copy, Debug)]
+pub struct Object {
+    /// Its name, the same in every process.
+    pub region: RegionRef,
+    /// Where it begins in this process: with its [`RegionHead`].
+    pub pointer: *mut u8,
+    /// Its length in bytes: whole granules, so it may be more than was asked for.
+    pub len: u64,
+    /// What kind of object.
+    pub kind: u32,
+    /// Hash of the user's type.
+    pub type_hash: u64,
+    /// This process's member index in it; 0 in an object without members, and in a [look](Family::look).
+    pub index: u16,
+    head: &'static RegionHead,
+    members: MemberTable<'static>,
+}
+
+// SAFETY: the pointer leads into the arena, which is mapped for the process's life and shared by its threads; whoever
+// reads through it needs `unsafe` and a reason of its own.
+unsafe impl Send for Object {}
+// SAFETY: as above.
+unsafe impl Sync for Object {}
+
+impl Object {
+    /// The object's members.
+    #[must_use]
+    pub fn members(&self) -> MemberTable<'static> {
+        self.members
+    }
+
+    /// The version of the kind's layout, as its maker wrote it.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        // ORDER: Relaxed. Constant since it was made; found through an Acquire of the table's word.
+        self.head.version.load(Ordering::Relaxed)
+    }
+
+    /// Says that a reference to this object is about to be committed in a message. Before the commit.
+    pub fn mark_travelled(&self) {
+        self.mark(flags::TRAVELLED);
+    }
+
+    /// Says that a message in this object is about to name other objects. Before the commit.
+    pub fn mark_carries(&self) {
+        self.mark(flags::CARRIES);
+    }
+
+    fn mark(&self, flag: u32) {
+        // ORDER: Relaxed. Usually set already; then nothing is written.
+        if self.head.flags.load(Ordering::Relaxed) & flag == 0 {
+            // ORDER: Release, with the Acquire of the leaver and the collector.
+            self.head.flags.fetch_or(flag, Ordering::Release);
+        }
+    }
+}
+
+/// Tells `found` every region that a committed message in `object` names.
+///
+/// Runs under the family lock, in whichever process collects, while others use the object: reads only, copies out, and
+/// must not make, join, leave or free objects, fork, or block. What it names by mistake is kept a while longer; what it
+/// misses is freed.
+pub type Trace = fn(&Family, &Object, found: &mut dyn FnMut(RegionRef));
+
+/// Kinds that can have a [`Trace`].
+const MOST_KINDS: usize = 64;
+
+static TRACES: [AtomicPtr<()>; MOST_KINDS] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; MOST_KINDS];
+
+/// Says how to trace the objects of `kind` (below 64), before this process uses any.
+///
+/// # Panics
+///
+/// If `kind` is 64 or more.
+pub fn set_trace(kind: u32, trace: Trace) {
+    // ORDER: Release, with the Acquire in `trace`.
+    TRACES[kind as usize].store(trace as *mut (), Ordering::Release);
+}
+
+/// B5 of [`Backend`](offspring_core::family::Backend).
+pub(super) fn trace(inner: &Inner, region: &Region<'_>, found: &mut dyn FnMut(RegionRef)) -> bool {
+    let Some(slot) = TRACES.get(region.kind as usize) else { return false };
+    // ORDER: Acquire, with the Release in `set_trace`.
+    let trace = slot.load(Ordering::Acquire);
+    if trace.is_null() {
+        return false;
+    }
+    // SAFETY: only `set_trace` stores here, and it stores a `Trace`.
+    let trace = unsafe { std::mem::transmute::<*mut (), Trace>(trace) };
+    // SAFETY: every `Inner` is leaked (`Family::new`).
+    let inner: &'static Inner = unsafe { &*std::ptr::from_ref(inner) };
+    let Ok(region) =
+        Registry::newcomer(inner.tables, inner, ProcessRef::NONE).look_up(region.region)
+    else {
+        return true;
+    };
+    trace(&Family { inner }, &inner.object(&region, 0), found);
+    true
+}
+
+/// Why there is no object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ObjectError {
+    /// This process or thread takes no part.
+    Family(FamilyError),
+    /// It cannot be made.
+    Allocate(AllocateError),
+    /// It cannot be made: the system has no memory for it.
+    NoMemory(OsError),
+    /// The reference leads to no such object.
+    Region(RegionError),
+}
+
+impl fmt::Display for ObjectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Family(error) => error.fmt(f),
+            Self::Allocate(error) => write!(f, "make a shared object: {error}"),
+            Self::NoMemory(error) => write!(f, "make a shared object: {error}"),
+            Self::Region(error) => write!(f, "use a shared object: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ObjectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Family(error) => Some(error),
+            Self::Allocate(error) => Some(error),
+            Self::NoMemory(error) => Some(error),
+            Self::Region(error) => Some(error),
+        }
+    }
+}
+
+impl From<FamilyError> for ObjectError {
+    fn from(error: FamilyError) -> Self {
+        Self::Family(error)
+    }
+}
+
+impl From<RegionError> for ObjectError {
+    fn from(error: RegionError) -> Self {
+        Self::Region(error)
+    }
+}
+
+thread_local! {
+    /// What the system said when this thread's last commit failed: core's error has no room for it.
+    static COMMIT_FAILED: RefCell<Option<OsError>> = const { RefCell::new(None) };
+}
+
+pub(super) fn commit_failed(error: OsError) {
+    let _ = COMMIT_FAILED.try_with(|last| last.replace(Some(error)));
+}
+
+fn allocate_failed(error: AllocateError) -> ObjectError {
+    match error {
+        AllocateError::NoMemory(_) => match COMMIT_FAILED.try_with(RefCell::take).ok().flatten() {
+            Some(os) => ObjectError::NoMemory(os),
+            None => ObjectError::Allocate(error),
+        },
+        _ => ObjectError::Allocate(error),
+    }
+}
+
+impl Family {
+    /// Makes an object, of which this process is the first member and has one handle.
+    ///
+    /// `init` gets the region's first byte, with [`RegionSpec::len`] zeros but for the [`RegionHead`]; nobody else sees it
+    /// yet. It runs under the family lock: it must not make, join or leave objects, fork, or block.
+    ///
+    /// # Blocking and crash
+    ///
+    /// Blocks while another process holds the family lock. A death anywhere in here gives all of it back.
+    ///
+    /// # Errors
+    ///
+    /// No memory, no room, or this process takes no part.
+    pub fn allocate(
+        &self,
+        spec: &RegionSpec,
+        init: impl FnOnce(*mut u8),
+    ) -> Result<Object, ObjectError> {
+        self.enter()?;
+        let (inner, registry) = (self.inner, self.registry());
+        let mut objects = locked(&inner.newest().objects);
+        let made = registry.lock().allocate(spec, |at| init(inner.pointer(at)), |_| true);
+        let (region, index) = made.map_err(allocate_failed)?;
+        if index != 0 {
+            objects.insert(region.bits(), Joined { index, handles: 1 });
+        }
+        Ok(inner.object(&registry.look_up(region)?, index))
+    }
+
+    /// Makes a part of an object: a region without members, which lives by being named. `link` gets the name, still under
+    /// the lock, writes it where the object's trace finds it, and says whether it did; if not, the part is gone again.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate); [`AllocateError::Withdrawn`] if `link` said no.
+    pub fn allocate_part(
+        &self,
+        spec: &RegionSpec,
+        init: impl FnOnce(*mut u8),
+        link: impl FnOnce(RegionRef) -> bool,
+    ) -> Result<Object, ObjectError> {
+        self.enter()?;
+        let (inner, registry) = (self.inner, self.registry());
+        let spec = RegionSpec { members_count: 0, ..*spec };
+        let lock = registry.lock();
+        let made = lock.allocate(&spec, |at| init(inner.pointer(at)), link);
+        let (region, _) = made.map_err(allocate_failed)?;
+        Ok(inner.object(&registry.look_up(region)?, 0))
+    }
+
+    /// Gives a part's pages back; `false` if it is gone already. Its object's protocol says that nobody looks at it.
+    pub fn free_part(&self, part: RegionRef) -> bool {
+        self.enter().is_ok() && self.registry().lock().free_region(part)
+    }
+
+    /// Looks an object up without becoming a member: for one that something else keeps.
+    ///
+    /// # Errors
+    ///
+    /// Gone, another kind or type, or damaged.
+    pub fn look(
+        &self,
+        region: RegionRef,
+        kind: u32,
+        type_hash: u64,
+    ) -> Result<Object, ObjectError> {
+        let registry = self.registry();
+        Ok(self.inner.object(&registry.region(region, kind, type_hash)?, 0))
+    }
+
+    /// Gets a handle on an object; with the first, this process becomes a member.
+    ///
+    /// # Blocking and crash
+    ///
+    /// The first handle blocks while another process holds the family lock, a further one does not.
+    ///
+    /// # Errors
+    ///
+    /// Gone, another kind or type, damaged, or full of members ([`RegionError::MembersFull`]: sweep the object, try again).
+    pub fn join_object(
+        &self,
+        region: RegionRef,
+        kind: u32,
+        type_hash: u64,
+    ) -> Result<Object, ObjectError> {
+        self.enter()?;
+        let (inner, registry) = (self.inner, self.registry());
+        let mut objects = locked(&inner.newest().objects);
+        if let Some(joined) = objects.get_mut(&region.bits()) {
+            let found = registry.region(region, kind, type_hash)?;
+            joined.handles += 1;
+            return Ok(inner.object(&found, joined.index));
+        }
+        let (found, index) = registry.lock().join(region, kind, type_hash)?;
+        objects.insert(region.bits(), Joined { index, handles: 1 });
+        Ok(inner.object(&found, index))
+    }
+
+    /// Gives a handle on an object back; with the last, this process ceases to be a member, and an object that nobody can
+    /// reach any more is freed.
+    ///
+    /// Before the last: no word of the object may name this process's index. Does nothing if there is no such handle, as
+    /// in a forked child that did not get one of its own.
+    ///
+    /// # Blocking and crash
+    ///
+    /// The last handle blocks while another process holds the family lock; it may trace the whole family's messages.
+    pub fn leave_object(&self, region: RegionRef) {
+        if self.enter().is_err() {
+            return;
+        }
+        let mut objects = locked(&self.inner.newest().objects);
+        let Some(joined) = objects.get_mut(&region.bits()) else { return };
+        joined.handles -= 1;
+        if joined.handles == 0 {
+            let index = joined.index;
+            objects.remove(&region.bits());
+            self.registry().lock().leave(region, index);
+        }
+    }
+
+    /// This process's member index in an object that it has a handle on. A forked child has another one than its parent.
+    #[must_use]
+    pub fn member_index(&self, region: RegionRef) -> Option<u16> {
+        self.enter().ok()?;
+        locked(&self.inner.newest().objects).get(&region.bits()).map(|joined| joined.index)
+    }
+
+    /// Frees every object that no living process can reach. Deaths see to it by themselves.
+    pub fn collect(&self) {
+        if self.enter().is_ok() {
+            self.registry().lock().collect();
+        }
+    }
+
+    /// How many regions exist.
+    #[must_use]
+    pub fn regions_in_use(&self) -> usize {
+        self.registry().regions_in_use()
+    }
+
+    /// How many bytes of the arena have pages, tables included.
+    ///
+    /// # Errors
+    ///
+    /// None on a system that works.
+    pub fn resident_bytes(&self) -> crate::error::Result<u64> {
+        self.inner.arena.resident_bytes()
+    }
+}
+
+impl Inner {
+    fn object(&'static self, found: &Region<'static>, index: u16) -> Object {
+        Object {
+            region: found.region,
+            pointer: self.pointer(found.offset),
+            len: found.len,
+            kind: found.kind,
+            type_hash: found.type_hash,
+            index,
+            head: found.head,
+            members: found.members,
+        }
+    }
+}
+
+/// Makes a forked child a member of what its parent was a member of, with as many handles: the child's memory has them.
+pub(super) fn inherit(inner: &'static Inner, local: &'static Local) {
+    let Some(parent) = local.forked_from else { return };
+    // Held by another thread of the parent at the time of the fork: no handle can be told for sure.
+    let Ok(inherited) = parent.objects.try_lock() else { return };
+    let registry = inner.registry();
+    let mut objects = locked(&local.objects);
+    for (bits, joined) in inherited.iter() {
+        let lock = registry.lock();
+        let Ok(found) = registry.look_up(RegionRef::from_bits(*bits)) else { continue };
+        if let Ok((_, index)) = lock.join(found.region, found.kind, found.type_hash) {
+            objects.insert(*bits, Joined { index, handles: joined.handles });
+        }
+    }
+}
