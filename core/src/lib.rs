@@ -10,4 +10,5 @@ pub mod member;
 pub mod points;
 pub mod prim;
 pub mod process;
+pub mod queue;
 pub mod wait;

@@ -1,0 +1,168 @@
+//! A queue in mapped memory, at whatever address this process has it.
+
+use core::fmt;
+use core::ptr::NonNull;
+
+use super::storage::{BlockHead, Head, SlotHead, Storage};
+use super::{Geometry, NoMemory};
+use crate::member::MemberTable;
+use crate::prim::{AtomicU32, AtomicU64};
+
+/// Commits memory below a mapped queue.
+pub trait Commit {
+    /// Makes sure that the `len` bytes at `offset` from the queue's start have memory.
+    ///
+    /// # Errors
+    ///
+    /// When the system has none left; nothing is changed then.
+    fn commit(&self, offset: u64, len: u64) -> Result<(), NoMemory>;
+}
+
+/// A queue in a range of mapped, zero-initialised, shared memory.
+///
+/// Invariants: M1 `base` is valid for reads and writes of `geometry.len()` bytes, aligned to a page, for as long as `self`
+/// lives; M2 `members` and `high_water` likewise; M3 no reference to non-atomic bytes is ever made, only raw copies.
+pub struct Mapped<C> {
+    base: NonNull<u8>,
+    members: NonNull<[AtomicU64]>,
+    high_water: NonNull<AtomicU32>,
+    geometry: Geometry,
+    commit: C,
+}
+
+// SAFETY: M1-M3: everything reached through the pointers is atomic, or raw bytes that the protocol gives to one owner.
+unsafe impl<C: Send> Send for Mapped<C> {}
+// SAFETY: as above.
+unsafe impl<C: Sync> Sync for Mapped<C> {}
+
+impl<C> fmt::Debug for Mapped<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapped").field("base", &self.base).field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}
+
+impl<C: Commit> Mapped<C> {
+    /// The queue of this geometry at `base`.
+    ///
+    /// # Safety
+    ///
+    /// - `base` is page-aligned and valid for reads and writes of `geometry.len()` bytes, of which the first
+    ///   `geometry.committed_at_first()` have memory, while the value lives; the bytes were zero before the first use and are
+    ///   changed only by this protocol (arbitrary bytes make it err, not leave the range);
+    /// - `members` and `high_water` are valid for the same time and lie outside that range.
+    pub unsafe fn new(
+        base: NonNull<u8>,
+        members: NonNull<[AtomicU64]>,
+        high_water: NonNull<AtomicU32>,
+        geometry: Geometry,
+        commit: C,
+    ) -> Self {
+        Self { base, members, high_water, geometry, commit }
+    }
+
+    /// What commits its memory.
+    pub fn commit_with(&self) -> &C {
+        &self.commit
+    }
+
+    #[inline(always)]
+    fn at(&self, offset: u64) -> *mut u8 {
+        debug_assert!(offset < self.geometry.len());
+        // SAFETY: M1; every caller computes `offset` from the private geometry and a checked index.
+        unsafe { self.base.as_ptr().add(offset as usize) }
+    }
+
+    #[inline(always)]
+    fn slot_at(&self, index: u32) -> *mut u8 {
+        assert!(index < self.geometry.capacity(), "slot index is checked by the protocol");
+        self.at(super::layout::HEAD_LEN + u64::from(index) * u64::from(self.geometry.stride()))
+    }
+
+    #[inline]
+    fn payload(&self, block: u32, len: usize) -> *mut u8 {
+        let (offset, size) = self.geometry.payload_at(block).expect("block number is checked by the protocol");
+        assert!(len as u64 <= size, "length is checked by the protocol");
+        self.at(offset)
+    }
+}
+
+#[cfg(not(offspring_loom))]
+// SAFETY: Q1, Q2: places come from the geometry, whose ranges do not overlap (tested there). Q3: it is private and made by
+// `Geometry::new`.
+unsafe impl<C: Commit> Storage for Mapped<C> {
+    #[inline(always)]
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    #[inline(always)]
+    fn head(&self) -> &Head {
+        // SAFETY: M1; `Head` is at offset 0, made of atomics, for which every bit pattern is valid.
+        unsafe { &*self.base.as_ptr().cast() }
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> &SlotHead {
+        // SAFETY: M1; inside the slots (checked), 16-aligned since the stride is a multiple of 16; atomics.
+        unsafe { &*self.slot_at(index).cast() }
+    }
+
+    #[inline]
+    fn block(&self, block: u32) -> &BlockHead {
+        let offset = self.geometry.block_head_at(block).expect("block number is checked by the protocol");
+        // SAFETY: M1; inside the heads of its class, 32-aligned; atomics.
+        unsafe { &*self.at(offset).cast() }
+    }
+
+    #[inline(always)]
+    fn members(&self) -> MemberTable<'_> {
+        // SAFETY: M2; atomics.
+        unsafe { MemberTable::new(self.members.as_ref(), self.high_water.as_ref()) }
+    }
+
+    #[inline(always)]
+    unsafe fn write_slot(&self, index: u32, bytes: &[u8]) {
+        debug_assert!(bytes.len() <= self.geometry.inline());
+        // SAFETY: the caller owns the slot and `bytes` fit the inline bytes, which follow the slot's 16 bytes of words.
+        unsafe { copy(bytes.as_ptr(), self.slot_at(index).add(16), bytes.len()) }
+    }
+
+    #[inline(always)]
+    unsafe fn read_slot(&self, index: u32, out: *mut u8, len: usize) {
+        debug_assert!(len <= self.geometry.inline());
+        // SAFETY: the caller owns the slot, `len` is within the inline bytes, `out` is valid for it.
+        unsafe { copy(self.slot_at(index).add(16), out, len) }
+    }
+
+    #[inline]
+    unsafe fn write_block(&self, block: u32, bytes: &[u8]) {
+        let to = self.payload(block, bytes.len());
+        // SAFETY: the caller owns the block; `payload` checked the length against the class.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) }
+    }
+
+    #[inline]
+    unsafe fn read_block(&self, block: u32, out: *mut u8, len: usize) {
+        let from = self.payload(block, len);
+        // SAFETY: the caller holds the block; `payload` checked the length; `out` is valid for it.
+        unsafe { core::ptr::copy_nonoverlapping(from, out, len) }
+    }
+
+    fn commit(&self, class: usize, count: u32) -> Result<(), NoMemory> {
+        for (offset, len) in self.geometry.ranges(class, 0, count) {
+            self.commit.commit(offset, len)?;
+        }
+        Ok(())
+    }
+}
+
+/// Copies a short message. A call of `memcpy` would cost more than the copy.
+///
+/// # Safety
+///
+/// As `ptr::copy_nonoverlapping`.
+#[inline(always)]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's.
+    unsafe { core::ptr::copy_nonoverlapping(from, to, len) }
+}

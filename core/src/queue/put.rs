@@ -1,0 +1,218 @@
+//! Putting: claim the next slot, write, publish with one store.
+
+use super::word::{BlockState, SlotWord};
+use super::{
+    BLOCK_CARRIES, Message, Position, PutError, Queue, SLOT_CARRIES, SlotState, Storage, TicketToken,
+};
+use crate::points::{Point, hit};
+use crate::prim::Ordering;
+use crate::wait::Family;
+
+/// More steps than this without an end means that the words are not the protocol's. A healthy ring ends within a few
+/// laps; the figure is large because a busy one may take the next position away any number of times.
+pub(super) const MOST_STEPS: u32 = 1 << 24;
+
+enum Claim {
+    At(Position),
+    Full,
+    Closed,
+    Corrupt,
+}
+
+impl<S: Storage, F: Family> Queue<'_, S, F> {
+    /// Puts `message`, if a slot (and for a large one a block) is free.
+    ///
+    /// Committed with one store: when this returns `Ok`, every process sees the item. On an error nothing is left behind.
+    ///
+    /// # Errors
+    ///
+    /// See [`PutError`]; `Full` and `NoRoom` may end by waiting.
+    #[inline]
+    pub fn try_put(&self, message: Message<'_>) -> Result<(), PutError> {
+        if message.bytes.len() <= self.storage.geometry().inline()
+            && self.storage.geometry().options().most_deliveries == 0
+        {
+            self.put_inline(message)
+        } else {
+            self.put_block(message, false).map(|_| ())
+        }
+    }
+
+    /// Puts `message` as a request: whoever leases it can reply, and the ticket gets the reply.
+    ///
+    /// The ticket must be ended with [`take_answer`](Self::take_answer) or [`drop_ticket`](Self::drop_ticket).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_put`](Self::try_put); `NoReplies` if the queue was not made for it.
+    pub fn try_request(&self, message: Message<'_>) -> Result<TicketToken, PutError> {
+        if !self.storage.geometry().options().replies {
+            return Err(PutError::NoReplies);
+        }
+        self.put_block(message, true).map(|block| TicketToken { block })
+    }
+
+    #[inline]
+    fn put_inline(&self, message: Message<'_>) -> Result<(), PutError> {
+        hit(Point::PutBeforeClaim);
+        let p = match self.claim() {
+            Claim::At(p) => p,
+            other => return Err(other.error()),
+        };
+        hit(Point::PutClaimed);
+        if message.carries {
+            self.note_carrying();
+        }
+        let slot = self.storage.slot(p.index());
+        let len = message.bytes.len() as u32 | if message.carries { SLOT_CARRIES } else { 0 };
+        // ORDER: Relaxed. Published by the FULL store, Q1.
+        slot.len.store(len, Ordering::Relaxed);
+        // SAFETY: our CAS made the slot WRITING with our index, and nobody else touches a WRITING slot unless its owner
+        // is dead. `len <= inline` was checked by `try_put`.
+        unsafe { self.storage.write_slot(p.index(), message.bytes) };
+        hit(Point::PutWritten);
+        self.publish(p, false);
+        Ok(())
+    }
+
+    fn put_block(&self, message: Message<'_>, ticket: bool) -> Result<u32, PutError> {
+        // Asked first, so that a full or closed queue costs no block; asked again by the claim.
+        if self.flagged() {
+            return Err(PutError::Closed);
+        }
+        let block = self.fill_block(message)?;
+        if message.carries {
+            self.note_carrying();
+        }
+        hit(Point::PutBeforeClaim);
+        let p = match self.claim() {
+            Claim::At(p) => p,
+            other => {
+                self.free_block(block);
+                return Err(other.error());
+            }
+        };
+        hit(Point::PutClaimed);
+        // ORDER: Relaxed. Published by the FULL store, Q1; a sweeper checks it against the block's word.
+        self.storage.slot(p.index()).block.store(block, Ordering::Relaxed);
+        hit(Point::PutBlockNamed);
+        let owned = self.block_word(block);
+        let queued = owned.to(BlockState::Queued, p.low()).with_ticket(ticket);
+        // ORDER: Release, Q1. A plain store: the block is OWNED by us. It comes before FULL, or a reader could find a
+        // FULL slot whose block is not QUEUED.
+        self.storage.block(block).word.store(queued.0, Ordering::Release);
+        hit(Point::PutBlockQueued);
+        self.publish(p, true);
+        Ok(block)
+    }
+
+    /// Says once and for all that messages of this queue may name regions.
+    fn note_carrying(&self) {
+        let carries = &self.storage.head().calm.carries;
+        // ORDER: Relaxed, Release: before the item is published (Q1), and never unset.
+        if carries.load(Ordering::Relaxed) == 0 {
+            carries.store(1, Ordering::Release);
+        }
+    }
+
+    /// The commit: (L,WRITING,me) → (L,FULL).
+    #[inline(always)]
+    fn publish(&self, p: Position, block: bool) {
+        let full = SlotWord::new(p.lap(), 0, block, 0, SlotState::Full);
+        // ORDER: Release, Q1. A plain store: the word is ours while WRITING names us.
+        self.storage.slot(p.index()).word.store(full.0, Ordering::Release);
+        hit(Point::PutCommitted);
+        let tail = &self.storage.head().tail.0;
+        let next = p.next(self.capacity()).0;
+        // ORDER: Relaxed. A hint: a stale or backward value costs probes only.
+        if tail.load(Ordering::Relaxed) < next {
+            tail.store(next, Ordering::Relaxed);
+        }
+        hit(Point::PutHinted);
+        self.wake_reader();
+    }
+
+    /// Claims the next position: walks from the hint over claimed ones to the first EMPTY.
+    #[inline]
+    fn claim(&self) -> Claim {
+        let capacity = self.capacity();
+        let hint = &self.storage.head().tail.0;
+        // ORDER: Relaxed. A hint.
+        let Some(mut p) = Position::checked(hint.load(Ordering::Relaxed), capacity) else {
+            return Claim::Corrupt;
+        };
+        if self.flagged() {
+            return Claim::Closed;
+        }
+        for _ in 0..MOST_STEPS {
+            let w = self.slot_word(p.index());
+            if w.lap() == p.lap() {
+                match w.state() {
+                    SlotState::Empty => {
+                        let mine = SlotWord::new(p.lap(), 0, false, self.me, SlotState::Writing);
+                        if self.swap_slot(p.index(), w, mine) {
+                            return Claim::At(p);
+                        }
+                        // Somebody was faster: look at the same slot again.
+                    }
+                    SlotState::Closed => return Claim::Closed,
+                    SlotState::Bad => return Claim::Corrupt,
+                    _ => p = p.next(capacity),
+                }
+            } else if w.lap() > p.lap() {
+                // Lapped: the hint was old. ORDER: Relaxed. A hint.
+                let Some(far) = Position::checked(hint.load(Ordering::Relaxed), capacity) else {
+                    return Claim::Corrupt;
+                };
+                p = p.next(capacity).max(far);
+            } else {
+                // The lap before still lies here.
+                if matches!(w.state(), SlotState::Writing | SlotState::Reading) && self.dead(w.owner()) {
+                    self.repair_slot(p.index(), w);
+                } else {
+                    return Claim::Full;
+                }
+            }
+        }
+        Claim::Corrupt
+    }
+}
+
+impl Claim {
+    #[cold]
+    fn error(self) -> PutError {
+        match self {
+            Self::Closed => PutError::Closed,
+            Self::Corrupt => PutError::Corrupt,
+            Self::Full | Self::At(_) => PutError::Full,
+        }
+    }
+}
+
+impl<S: Storage, F: Family> Queue<'_, S, F> {
+    /// Takes a block for `message`, writes it and makes it ready to be named: OWNED by us.
+    pub(super) fn fill_block(&self, message: Message<'_>) -> Result<u32, PutError> {
+        let len = message.bytes.len();
+        let Some(class) = self.storage.geometry().class_for(len) else {
+            let most = self.storage.geometry().options().most_message as usize;
+            return Err(PutError::TooLarge { len, most });
+        };
+        let block = self.take_block(class)?;
+        self.write_owned(block, message);
+        Ok(block)
+    }
+
+    /// Writes `message` into a block that is OWNED by us and large enough.
+    pub(super) fn write_owned(&self, block: u32, message: Message<'_>) {
+        let head = self.storage.block(block);
+        let len = message.bytes.len() as u64 | if message.carries { BLOCK_CARRIES } else { 0 };
+        // ORDER: Relaxed. Published with the block's next word (Q1, Q5); a sweeper reads `link` only through its CAS on the
+        // word, whose generation is another once the block was freed.
+        head.len.store(len, Ordering::Relaxed);
+        head.link.store(u32::from(self.me), Ordering::Relaxed);
+        // SAFETY: the block is OWNED by us (our CAS in `take_block` or `take_pair`), its class takes `len` bytes and its
+        // memory was committed before the CAS.
+        unsafe { self.storage.write_block(block, message.bytes) };
+        hit(Point::BlockWritten);
+    }
+}

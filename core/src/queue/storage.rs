@@ -1,0 +1,136 @@
+//! Where a queue's words and bytes are: the trait, and the words themselves.
+
+use super::error::NoMemory;
+use super::layout::Geometry;
+use crate::member::MemberTable;
+use crate::prim::{AtomicU32, AtomicU64};
+use crate::wait::EventCount;
+
+/// What stands once a queue. Zeroed memory is a new queue.
+///
+/// The three groups lie on lines of their own, two lines apart, because processors fetch lines in pairs.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Head {
+    /// Read by every operation, written on closing, on deaths and when an item comes back.
+    pub(crate) calm: Calm,
+    pub(crate) tail: Padded<AtomicU64>,
+    pub(crate) head: Padded<AtomicU64>,
+}
+
+/// The rarely written words.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct Calm {
+    /// How often something was given back (monotone), and up to which of these everything was found again.
+    pub(crate) pend: AtomicU64,
+    pub(crate) scanned: AtomicU64,
+    /// Set once, never cleared.
+    pub(crate) closed: AtomicU32,
+    /// The death epoch up to which every word was repaired.
+    pub(crate) swept: AtomicU32,
+    /// Waiting for items, for slots, for blocks.
+    pub(crate) readers: EventCount,
+    pub(crate) writers: EventCount,
+    pub(crate) rooms: EventCount,
+    /// Set once some message carried handles.
+    pub(crate) carries: AtomicU32,
+    /// Blocks of each size class whose memory is committed: monotone, and how far a scan must look.
+    pub(crate) committed: [AtomicU32; super::layout::MOST_CLASSES],
+    /// Where a free block of each class may be.
+    pub(crate) free_hint: [AtomicU32; super::layout::MOST_CLASSES],
+}
+
+/// A value on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct Padded<T>(pub(crate) T);
+
+/// The words of one slot; its inline bytes follow in the storage.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct SlotHead {
+    pub(crate) word: AtomicU64,
+    /// The block that holds the item; written while WRITING or READING.
+    pub(crate) block: AtomicU32,
+    /// Length of an inline item and its flag; written while WRITING.
+    pub(crate) len: AtomicU32,
+}
+
+/// The words of one block; its bytes lie elsewhere in the storage.
+#[derive(Debug, Default)]
+#[repr(C, align(32))]
+pub struct BlockHead {
+    pub(crate) word: AtomicU64,
+    /// In a request the member that waits, in a result the member that wrote it; written while OWNED.
+    pub(crate) link: AtomicU32,
+    /// The requester sleeps here.
+    pub(crate) bell: EventCount,
+    /// Length of the message and its flag; written while OWNED.
+    pub(crate) len: AtomicU64,
+}
+
+#[cfg(not(offspring_loom))]
+const _: () = {
+    assert!(size_of::<SlotHead>() == 16);
+    assert!(size_of::<BlockHead>() == 32);
+    assert!(size_of::<Head>() == 512);
+};
+
+/// Where a queue lies.
+///
+/// # Safety
+///
+/// Implementors promise: Q1 `head`, `slot`, `block` and `members` always give the same words for the same
+/// arguments, shared by all participants, for every index below what `geometry` says; Q2 the bytes of
+/// different slots and blocks do not overlap each other or the words; Q3 `geometry` never changes and passed
+/// [`Geometry::check`].
+pub unsafe trait Storage {
+    /// The fixed sizes.
+    fn geometry(&self) -> &Geometry;
+
+    /// The queue's own words.
+    fn head(&self) -> &Head;
+
+    /// The words of slot `index`, below the capacity (else a panic: callers check first).
+    fn slot(&self, index: u32) -> &SlotHead;
+
+    /// The words of block `block`, below `geometry().blocks()` (else a panic: callers check first).
+    fn block(&self, block: u32) -> &BlockHead;
+
+    /// Who takes part.
+    fn members(&self) -> MemberTable<'_>;
+
+    /// Copies `bytes` into the slot.
+    ///
+    /// # Safety
+    ///
+    /// The caller's member owns the slot (WRITING), and `bytes` are at most `geometry().inline()`.
+    unsafe fn write_slot(&self, index: u32, bytes: &[u8]);
+
+    /// Copies the first `len` bytes of the slot to `out`.
+    ///
+    /// # Safety
+    ///
+    /// The caller's member owns the slot (READING), `len` is at most `geometry().inline()`, and `out` is valid for
+    /// writes of `len` bytes.
+    unsafe fn read_slot(&self, index: u32, out: *mut u8, len: usize);
+
+    /// Copies `bytes` into the block.
+    ///
+    /// # Safety
+    ///
+    /// The caller's member owns the block (OWNED) and its memory is committed; `bytes` fit its class.
+    unsafe fn write_block(&self, block: u32, bytes: &[u8]);
+
+    /// Copies the first `len` bytes of the block to `out`.
+    ///
+    /// # Safety
+    ///
+    /// The caller's member holds the block (OWNED, LEASED, or REPLIED to it), `len` fits its class, and `out` is valid for
+    /// writes of `len` bytes.
+    unsafe fn read_block(&self, block: u32, out: *mut u8, len: usize);
+
+    /// Makes sure that blocks `0..count` of `class` (and their replies) have memory. May cost a system call.
+    fn commit(&self, class: usize, count: u32) -> Result<(), NoMemory>;
+}

@@ -1,0 +1,354 @@
+//! Taking an item: for good (`get`) or on trial (`lease`).
+//!
+//! The walk starts at the head hint and passes what others hold: live readers freely, live writers only if they are still
+//! at it, every one of them unchanged, when the item behind them is claimed. At the moment of the last look none of them
+//! had published, so the item claimed was the first one there: the order stays that of a queue.
+
+use super::lease::LeaseToken;
+use super::put::MOST_STEPS;
+use super::word::{BlockState, SlotWord};
+use super::{GetError, Position, Queue, SLOT_CARRIES, SlotState, Storage};
+use crate::points::{Point, hit};
+use crate::prim::Ordering;
+use crate::wait::Family;
+
+/// Where a message is copied to.
+///
+/// # Safety
+///
+/// Implementors promise that the pointer that `room(len)` returns is valid for writes of `len` bytes until the next call.
+pub unsafe trait Buffer {
+    /// Room for a message of `len` bytes.
+    fn room(&mut self, len: usize) -> *mut u8;
+
+    /// The message of `len` bytes is there; `carries` as its sender said. Called before the item is taken for good: whatever
+    /// must exist before the message may go (membership in the regions it names) is done here.
+    fn filled(&mut self, len: usize, carries: bool);
+}
+
+/// For good, or on trial.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// The item shares the caller's fate.
+    Get,
+    /// The item comes back unless the lease is committed.
+    Lease,
+}
+
+/// What was taken; its message is in the buffer.
+#[derive(Debug)]
+pub enum Taken {
+    /// For good.
+    Item,
+    /// On trial.
+    Lease(LeaseToken),
+}
+
+/// Live writers that one walk passes.
+const MOST_PASSED: usize = 8;
+
+/// A claimed slot (READING by us), or a block taken out of RETURNED.
+enum Found {
+    Slot(Position, SlotWord, Option<Position>),
+    Block(u32),
+}
+
+impl<S: Storage, F: Family> Queue<'_, S, F> {
+    /// Takes an item and copies its message into `buffer`.
+    ///
+    /// `thorough` also looks for members that died unnoticed before it says that nothing is there; a spinning caller
+    /// leaves that for the last look before it sleeps.
+    ///
+    /// # Errors
+    ///
+    /// See [`GetError`]; `Empty`, `Leased` and `NoRoom` may end by waiting.
+    #[inline]
+    pub fn try_take<B: Buffer>(&self, mode: Mode, thorough: bool, buffer: &mut B) -> Result<Taken, GetError> {
+        // A lease of an item that lies in its slot moves it to a block; taken before the claim, so that the claim never has to
+        // be undone for want of one.
+        let mut spare = None;
+        let done = self.take(mode, thorough, buffer, &mut spare);
+        if let Some(block) = spare {
+            self.free_block(block);
+        }
+        done
+    }
+
+    #[inline]
+    fn take<B: Buffer>(
+        &self,
+        mode: Mode,
+        thorough: bool,
+        buffer: &mut B,
+        spare: &mut Option<u32>,
+    ) -> Result<Taken, GetError> {
+        let calm = &self.storage.head().calm;
+        // ORDER: Relaxed. Whoever raised the epoch woke us or will; a late look only defers the repair.
+        if self.family.death_epoch() != calm.swept.load(Ordering::Relaxed) {
+            self.sweep_if_due();
+        }
+        let found = match self.given_back_waiting() {
+            true => match self.find_returned(mode, spare)? {
+                Some(found) => found,
+                None => self.walk(mode, thorough, spare)?,
+            },
+            false => self.walk(mode, thorough, spare)?,
+        };
+        match found {
+            Found::Slot(p, w, hint) if w.is_block() => self.finish_block(mode, p, hint, buffer),
+            Found::Slot(p, w, hint) => self.finish_inline(mode, p, w, hint, buffer, spare),
+            Found::Block(block) => self.finish_lease(mode, block, buffer),
+        }
+    }
+
+    /// Finds and claims the first item there, from the head hint on.
+    #[inline]
+    fn walk(&self, mode: Mode, mut thorough: bool, spare: &mut Option<u32>) -> Result<Found, GetError> {
+        let capacity = self.capacity();
+        let hint = &self.storage.head().head.0;
+        let mut steps = 0;
+        'again: loop {
+            // ORDER: Relaxed. A hint.
+            let mut p = Position::checked(hint.load(Ordering::Relaxed), capacity).ok_or(GetError::Corrupt)?;
+            let mut passed = [(p, SlotWord(0)); MOST_PASSED];
+            let mut passing = 0;
+            loop {
+                steps += 1;
+                if steps > MOST_STEPS {
+                    return Err(GetError::Corrupt);
+                }
+                let w = self.slot_word(p.index());
+                if w.lap() > p.lap() {
+                    p = p.next(capacity); // taken, or voided
+                    continue;
+                }
+                if w.lap() < p.lap() {
+                    // All slots behind are passed: an older lap still lies here, and the ring is full up to it.
+                    if matches!(w.state(), SlotState::Writing | SlotState::Reading) && self.dead(w.owner()) {
+                        self.repair_slot(p.index(), w);
+                        continue 'again;
+                    }
+                    if self.due(&mut thorough) {
+                        continue 'again;
+                    }
+                    return Err(GetError::Empty);
+                }
+                match w.state() {
+                    SlotState::Full => {
+                        if mode == Mode::Lease && !w.is_block() && spare.is_none() {
+                            *spare = Some(self.take_block_for_lease()?);
+                            continue; // time has passed: look again
+                        }
+                        // ORDER: the Acquire loads of `slot_word`; the claim below is an RMW after them.
+                        if passed[..passing].iter().any(|(q, seen)| self.slot_word(q.index()) != *seen) {
+                            continue 'again;
+                        }
+                        hit(Point::GetBeforeClaim);
+                        let mine = w.with(self.me, SlotState::Reading);
+                        if self.swap_slot(p.index(), w, mine) {
+                            hit(Point::GetClaimed);
+                            let first = if passing > 0 { passed[0].0 } else { p.next(capacity) };
+                            return Ok(Found::Slot(p, mine, Some(first)));
+                        }
+                    }
+                    SlotState::Reading => {
+                        if self.dead(w.owner()) {
+                            self.repair_slot(p.index(), w);
+                            continue 'again;
+                        }
+                        p = p.next(capacity);
+                    }
+                    SlotState::Writing => {
+                        if self.dead(w.owner()) {
+                            self.repair_slot(p.index(), w);
+                            continue 'again;
+                        }
+                        if passing == MOST_PASSED {
+                            return Err(GetError::Empty);
+                        }
+                        passed[passing] = (p, w);
+                        passing += 1;
+                        p = p.next(capacity);
+                    }
+                    SlotState::Empty => {
+                        if self.flagged() {
+                            self.mark_closed(p, w);
+                            continue;
+                        }
+                        if self.due(&mut thorough) {
+                            continue 'again;
+                        }
+                        return Err(GetError::Empty);
+                    }
+                    SlotState::Closed => {
+                        if self.given_back_waiting() {
+                            if let Some(found) = self.find_returned(mode, spare)? {
+                                return Ok(found);
+                            }
+                        }
+                        match self.closed_check() {
+                            None => continue 'again,
+                            Some(GetError::Leased { .. }) if self.due(&mut thorough) => continue 'again,
+                            Some(error) => return Err(error),
+                        }
+                    }
+                    SlotState::Bad => return Err(GetError::Corrupt),
+                }
+            }
+        }
+    }
+
+    /// Before "nothing is there" is said: repairs what a death left, looking for unnoticed ones once if asked to.
+    fn due(&self, thorough: &mut bool) -> bool {
+        if core::mem::take(thorough) { self.recover() } else { self.sweep_if_due() }
+    }
+
+    /// A block to lease any inline item into.
+    fn take_block_for_lease(&self) -> Result<u32, GetError> {
+        let class = self.storage.geometry().class_for(self.storage.geometry().inline()).unwrap_or(0);
+        self.take_block(class).map_err(|why| match why {
+            super::block::NoBlock::NoRoom => GetError::NoRoom,
+            super::block::NoBlock::NoMemory(why) => GetError::NoMemory(why),
+        })
+    }
+
+    /// An item that lies in its slot, which is READING by us.
+    #[inline]
+    fn finish_inline<B: Buffer>(
+        &self,
+        mode: Mode,
+        p: Position,
+        w: SlotWord,
+        hint: Option<Position>,
+        buffer: &mut B,
+        spare: &mut Option<u32>,
+    ) -> Result<Taken, GetError> {
+        let slot = self.storage.slot(p.index());
+        // ORDER: Relaxed. Published by the FULL store (Q1), which our claim read.
+        let raw = slot.len.load(Ordering::Relaxed);
+        let (len, carries) = ((raw & !SLOT_CARRIES) as usize, raw & SLOT_CARRIES != 0);
+        if len > self.storage.geometry().inline() {
+            self.empty_slot(p, hint);
+            return Err(GetError::Corrupt);
+        }
+        let room = buffer.room(len);
+        // SAFETY: the slot is READING by us; `len <= inline` was just checked, since it was read from shared memory; `room`
+        // is valid for `len` bytes by `Buffer`'s promise.
+        unsafe { self.storage.read_slot(p.index(), room, len) };
+        buffer.filled(len, carries);
+        hit(Point::GetCopied);
+        match (mode, spare.take()) {
+            (Mode::Lease, Some(block)) => {
+                // SAFETY: `room` holds `len` bytes that were just written, and `filled` may not have moved them (Buffer).
+                let bytes = unsafe { core::slice::from_raw_parts(room, len) };
+                self.move_to_block(p, w, block, super::Message { bytes, carries });
+                hit(Point::LeaseHeld);
+                self.empty_slot(p, hint);
+                hit(Point::LeaseSlotEmptied);
+                Ok(Taken::Lease(LeaseToken { block, deliveries: w.generation() }))
+            }
+            (_, unused) => {
+                *spare = unused;
+                self.empty_slot(p, hint);
+                Ok(Taken::Item)
+            }
+        }
+    }
+
+    /// (L,READING,me) → (L+1,EMPTY), the hint, and a wake for a writer.
+    #[inline(always)]
+    fn empty_slot(&self, p: Position, hint: Option<Position>) {
+        let empty = SlotWord::empty(p.lap() + 1);
+        // ORDER: Release, Q2. A plain store: the word is ours while READING names us. For an inline item that was got, this
+        // is the commit.
+        self.storage.slot(p.index()).word.store(empty.0, Ordering::Release);
+        hit(Point::GetCommitted);
+        if let Some(next) = hint {
+            let head = &self.storage.head().head.0;
+            // ORDER: Relaxed. A hint; it never passes a position whose item was not yet published.
+            if head.load(Ordering::Relaxed) < next.0 {
+                head.store(next.0, Ordering::Relaxed);
+            }
+        }
+        hit(Point::GetHinted);
+        self.writers().notify_one(self.family);
+        self.after_commit();
+    }
+
+    /// An item in a block, whose slot is READING by us: takes the block on trial, frees the slot, goes on as a lease.
+    fn finish_block<B: Buffer>(
+        &self,
+        mode: Mode,
+        p: Position,
+        hint: Option<Position>,
+        buffer: &mut B,
+    ) -> Result<Taken, GetError> {
+        // ORDER: Relaxed. Published by the FULL store (Q1); checked before use.
+        let block = self.storage.slot(p.index()).block.load(Ordering::Relaxed);
+        let leased = self.known(block) && self.lease_queued(block, p);
+        hit(Point::GetBlockTaken);
+        self.empty_slot(p, hint);
+        hit(Point::LeaseSlotEmptied);
+        if leased { self.finish_lease(mode, block, buffer) } else { Err(GetError::Corrupt) }
+    }
+
+    /// A block that is LEASED to us: copies its message, and commits if it was a `get`.
+    fn finish_lease<B: Buffer>(&self, mode: Mode, block: u32, buffer: &mut B) -> Result<Taken, GetError> {
+        let w = self.block_word(block);
+        let token = LeaseToken { block, deliveries: w.deliveries() };
+        let Some((len, carries)) = self.block_len(block) else {
+            self.commit(token);
+            return Err(GetError::Corrupt);
+        };
+        let room = buffer.room(len);
+        // SAFETY: the block is LEASED to us, `block_len` checked `len` against its class, `room` is valid for `len` bytes.
+        unsafe { self.storage.read_block(block, room, len) };
+        buffer.filled(len, carries);
+        hit(Point::LeaseCopied);
+        Ok(match mode {
+            Mode::Lease => Taken::Lease(token),
+            Mode::Get => {
+                self.commit(token);
+                Taken::Item
+            }
+        })
+    }
+
+    /// Looks everywhere for what was given back. Found nothing: says that all up to now was found.
+    #[cold]
+    fn find_returned(&self, mode: Mode, spare: &mut Option<u32>) -> Result<Option<Found>, GetError> {
+        let calm = &self.storage.head().calm;
+        // ORDER: Acquire, Q3: what was given back before this count is visible to the scan.
+        let seen = calm.pend.load(Ordering::Acquire);
+        for index in 0..self.capacity() {
+            let w = self.slot_word(index);
+            if w.state() == SlotState::Full && w.generation() != 0 {
+                if mode == Mode::Lease && spare.is_none() {
+                    *spare = Some(self.take_block_for_lease()?);
+                }
+                let mine = w.with(self.me, SlotState::Reading);
+                if self.swap_slot(index, w, mine) {
+                    hit(Point::GetClaimed);
+                    return Ok(Some(Found::Slot(Position::at(w.lap(), index), mine, None)));
+                }
+            }
+        }
+        let mut found = None;
+        self.each_block(|block| {
+            let w = self.block_word(block);
+            if w.state() == BlockState::Returned {
+                let mine = w.to(BlockState::Leased, u32::from(self.me));
+                if self.swap_block(block, w, mine) {
+                    hit(Point::ReturnedTaken);
+                    found = Some(block);
+                }
+            }
+            found.is_none()
+        });
+        if found.is_none() {
+            // ORDER: Release: monotone; a late scanner never takes back what a later one said.
+            calm.scanned.fetch_max(seen, Ordering::AcqRel);
+        }
+        Ok(found.map(Found::Block))
+    }
+}

@@ -1,0 +1,380 @@
+//! The protocol in one process, deaths included: what each operation leaves, and what the sweep makes of it.
+
+extern crate std;
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::boxed::Box;
+use std::ptr::NonNull;
+use std::vec::Vec;
+use std::{format, vec};
+
+use super::*;
+use crate::member::MemberTable;
+use crate::prim::{AtomicBool, AtomicU32, AtomicU64};
+use crate::process::ProcessRef;
+use crate::wait::{Deadline, Wait, Watch, Woken};
+
+/// Processes that die on command; nobody sleeps here.
+struct Mortals {
+    dead: [AtomicBool; 16],
+    epoch: AtomicU32,
+}
+
+impl Mortals {
+    fn new() -> Self {
+        Self { dead: [const { AtomicBool::new(false) }; 16], epoch: AtomicU32::new(0) }
+    }
+
+    fn kill(&self, slot: u16) {
+        self.dead[usize::from(slot)].store(true, Ordering::SeqCst);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn process(slot: u16) -> ProcessRef {
+    ProcessRef::new(slot, 1)
+}
+
+// SAFETY: the tests use a process's index no more once they killed it.
+unsafe impl Liveness for Mortals {
+    fn is_dead(&self, process: ProcessRef) -> bool {
+        self.dead[usize::from(process.slot())].load(Ordering::SeqCst)
+    }
+
+    fn death_epoch(&self) -> u32 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+}
+
+// SAFETY: nobody sleeps in these tests; both barriers are full fences.
+unsafe impl Wait for Mortals {
+    fn wait(&self, _: &[Watch<'_>], _: Option<Deadline>) -> Woken {
+        unreachable!("these tests never block")
+    }
+
+    fn wake(&self, _: &AtomicU32, _: u32) -> u32 {
+        0
+    }
+
+    fn now(&self) -> Deadline {
+        Deadline(0)
+    }
+
+    fn light_barrier(&self) {
+        crate::prim::fence(Ordering::SeqCst);
+    }
+
+    fn heavy_barrier(&self) {
+        crate::prim::fence(Ordering::SeqCst);
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Family for Mortals {
+    fn me(&self) -> ProcessRef {
+        process(1)
+    }
+
+    fn epoch_word(&self) -> &AtomicU32 {
+        &self.epoch
+    }
+
+    fn life_watch(&self, _: ProcessRef) -> Option<Watch<'_>> {
+        None
+    }
+
+    fn backstop(&self) -> u64 {
+        0
+    }
+}
+
+struct Heap;
+
+impl Commit for Heap {
+    fn commit(&self, _: u64, _: u64) -> Result<(), NoMemory> {
+        Ok(())
+    }
+}
+
+struct World {
+    family: Mortals,
+    storage: Mapped<Heap>,
+    memory: (NonNull<u8>, Layout),
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `world`.
+        unsafe { dealloc(self.memory.0.as_ptr(), self.memory.1) }
+    }
+}
+
+fn world(options: Options) -> World {
+    let geometry = Geometry::new(options).unwrap();
+    let layout = Layout::from_size_align(geometry.len() as usize, 4096).unwrap();
+    // SAFETY: the size is not zero.
+    let base = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap();
+    let members: &'static [AtomicU64] = Box::leak((0..16).map(|_| AtomicU64::new(0)).collect());
+    let high_water: &'static AtomicU32 = Box::leak(Box::new(AtomicU32::new(0)));
+    let table = MemberTable::new(members, high_water);
+    for slot in 1..=8 {
+        assert_eq!(table.join(process(slot)), Some(slot));
+    }
+    // SAFETY: `base` is zeroed, page-aligned, `geometry.len()` long and freed with the world; the rest is leaked.
+    let storage = unsafe { Mapped::new(base, members.into(), high_water.into(), geometry, Heap) };
+    World { family: Mortals::new(), storage, memory: (base, layout) }
+}
+
+fn small(capacity: u32) -> Options {
+    Options { capacity, most_message: 4096, class_bytes: 64 << 10, replies: true, ..Options::default() }
+}
+
+impl World {
+    fn member(&self, me: u16) -> Queue<'_, Mapped<Heap>, Mortals> {
+        Queue::new(&self.storage, &self.family, me)
+    }
+}
+
+#[derive(Default)]
+struct Bytes(Vec<u8>);
+
+// SAFETY: `room` makes the vector as long as asked.
+unsafe impl Buffer for Bytes {
+    fn room(&mut self, len: usize) -> *mut u8 {
+        self.0 = vec![0; len];
+        self.0.as_mut_ptr()
+    }
+
+    fn filled(&mut self, len: usize, _: bool) {
+        assert_eq!(self.0.len(), len);
+    }
+}
+
+fn message(bytes: &[u8]) -> Message<'_> {
+    Message { bytes, carries: false }
+}
+
+type Q<'a> = Queue<'a, Mapped<Heap>, Mortals>;
+
+fn get(q: &Q<'_>) -> Result<Vec<u8>, GetError> {
+    let mut bytes = Bytes::default();
+    q.try_take(Mode::Get, true, &mut bytes).map(|_| bytes.0)
+}
+
+fn lease(q: &Q<'_>) -> Result<(LeaseToken, Vec<u8>), GetError> {
+    let mut bytes = Bytes::default();
+    match q.try_take(Mode::Lease, true, &mut bytes)? {
+        Taken::Lease(token) => Ok((token, bytes.0)),
+        Taken::Item => panic!("a lease was asked for"),
+    }
+}
+
+#[test]
+fn items_come_out_in_order_small_and_large() {
+    for capacity in [1, 2, 3, 7] {
+        let w = world(small(capacity));
+        let (a, b) = (w.member(1), w.member(2));
+        for round in 0..100_u32 {
+            for i in 0..capacity {
+                let n = if i % 2 == 0 { 8 } else { 1000 };
+                let mut bytes = vec![round as u8; n];
+                bytes[0] = i as u8;
+                a.try_put(message(&bytes)).unwrap();
+                assert_eq!(a.len(), i as usize + 1);
+            }
+            assert!(a.is_full());
+            assert_eq!(a.try_put(message(b"x")), Err(PutError::Full));
+            assert_eq!(a.try_put(message(&[0; 600])), Err(PutError::Full));
+            for i in 0..capacity {
+                let got = get(&b).unwrap();
+                assert_eq!(got[0], i as u8);
+                assert_eq!(got[1], round as u8);
+                assert_eq!(got.len(), if i % 2 == 0 { 8 } else { 1000 });
+            }
+            assert_eq!(get(&b), Err(GetError::Empty));
+            assert!(b.is_empty());
+        }
+    }
+}
+
+#[test]
+fn message_that_never_fits_is_refused_with_its_size() {
+    let w = world(small(2));
+    assert_eq!(w.member(1).try_put(message(&[0; 5000])), Err(PutError::TooLarge { len: 5000, most: 4096 }));
+}
+
+#[test]
+fn committed_lease_is_gone_and_returned_lease_comes_back_counted() {
+    for n in [8, 900] {
+        let w = world(small(3));
+        let (a, b, c) = (w.member(1), w.member(2), w.member(3));
+        a.try_put(message(&vec![7; n])).unwrap();
+        let (token, bytes) = lease(&b).unwrap();
+        assert_eq!((token.deliveries(), bytes.len()), (0, n));
+        assert_eq!(get(&c), Err(GetError::Empty));
+        b.give_back(token);
+        assert_eq!(c.len(), 1);
+        let (token, bytes) = lease(&c).unwrap();
+        assert_eq!((token.deliveries(), bytes.len()), (1, n));
+        c.commit(token);
+        assert_eq!(get(&b), Err(GetError::Empty));
+        assert_eq!(in_use(&w), 0);
+    }
+}
+
+fn in_use(w: &World) -> usize {
+    let q = w.member(8);
+    let mut blocks = 0;
+    q.each_block(|b| {
+        blocks += usize::from(q.block_word(b).state() != BlockState::Free);
+        true
+    });
+    blocks
+}
+
+#[test]
+fn death_with_a_lease_gives_the_item_to_another() {
+    for n in [8, 900] {
+        let w = world(small(3));
+        let (a, b, c) = (w.member(1), w.member(2), w.member(3));
+        a.try_put(message(&vec![9; n])).unwrap();
+        let (_lost, _) = lease(&b).unwrap();
+        w.family.kill(2);
+        let (token, bytes) = lease(&c).unwrap();
+        assert_eq!((token.deliveries(), bytes), (1, vec![9; n]));
+        c.commit(token);
+        assert_eq!(in_use(&w), 0);
+        assert_eq!(w.storage.members().get(2), ProcessRef::NONE, "the swept index is free");
+    }
+}
+
+#[test]
+fn reply_reaches_the_requester_and_commits() {
+    for n in [8, 900, 4000] {
+        let w = world(small(3));
+        let (a, b) = (w.member(1), w.member(2));
+        let ticket = a.try_request(message(b"question")).unwrap();
+        let (token, _) = lease(&b).unwrap();
+        let mut out = Bytes::default();
+        let (answer, ticket) = a.take_answer(ticket, &mut out).unwrap();
+        assert_eq!(answer, Answer::Pending);
+        assert_eq!(b.try_reply(token, message(&vec![5; n])), Ok(Replied::Delivered));
+        let (answer, ticket) = a.take_answer(ticket.unwrap(), &mut out).unwrap();
+        assert_eq!((answer, out.0, ticket), (Answer::Reply, vec![5; n], None));
+        assert_eq!(in_use(&w), 0);
+    }
+}
+
+#[test]
+fn reply_to_a_dead_or_uninterested_requester_commits_and_says_so() {
+    for dead in [false, true] {
+        let w = world(small(3));
+        let (a, b) = (w.member(1), w.member(2));
+        let ticket = a.try_request(message(b"question")).unwrap();
+        let (token, _) = lease(&b).unwrap();
+        if dead {
+            w.family.kill(1);
+            b.sweep_if_due();
+        } else {
+            a.drop_ticket(ticket);
+        }
+        assert_eq!(b.try_reply(token, message(b"late")), Ok(Replied::RequesterGone));
+        assert_eq!(in_use(&w), 0);
+    }
+}
+
+#[test]
+fn answer_left_by_a_dead_requester_is_swept() {
+    let w = world(small(3));
+    let (a, b, c) = (w.member(1), w.member(2), w.member(3));
+    let _ticket = a.try_request(message(b"question")).unwrap();
+    let (token, _) = lease(&b).unwrap();
+    assert_eq!(b.try_reply(token, message(b"answer")), Ok(Replied::Delivered));
+    w.family.kill(1);
+    w.family.kill(2);
+    assert!(c.sweep_if_due());
+    assert_eq!(in_use(&w), 0);
+}
+
+#[test]
+fn item_given_back_too_often_goes_to_the_dead_letters() {
+    let w = world(Options { most_deliveries: 2, ..small(3) });
+    let (a, b, c) = (w.member(1), w.member(2), w.member(3));
+    let ticket = a.try_request(message(b"poison")).unwrap();
+    b.give_back(lease(&b).unwrap().0);
+    let _killer = lease(&b).unwrap();
+    w.family.kill(2);
+    assert_eq!(get(&c), Err(GetError::Empty));
+    let mut out = Bytes::default();
+    assert_eq!(a.take_answer(ticket, &mut out).unwrap().0, Answer::Dead);
+    let token = c.try_take_dead(&mut out).unwrap();
+    assert_eq!((token.deliveries(), out.0.as_slice()), (2, &b"poison"[..]));
+    c.commit(token);
+    assert_eq!(in_use(&w), 0);
+}
+
+#[test]
+fn closed_queue_refuses_puts_delivers_the_rest_and_then_says_closed() {
+    let w = world(small(3));
+    let (a, b) = (w.member(1), w.member(2));
+    a.try_put(message(b"one")).unwrap();
+    a.try_put(message(&[2; 500])).unwrap();
+    assert!(a.close());
+    assert!(!b.close());
+    assert_eq!(a.try_put(message(b"x")), Err(PutError::Closed));
+    assert_eq!(get(&b).unwrap(), b"one");
+    let (token, _) = lease(&b).unwrap();
+    assert_eq!(get(&b), Err(GetError::Leased { mine: 1, others: false }));
+    assert_eq!(get(&a), Err(GetError::Leased { mine: 0, others: true }));
+    b.give_back(token);
+    assert_eq!(get(&a).unwrap(), vec![2; 500]);
+    assert_eq!(get(&a), Err(GetError::Closed));
+    assert_eq!(get(&b), Err(GetError::Closed));
+}
+
+#[test]
+fn requests_never_take_the_room_that_their_replies_need() {
+    let w = world(Options { capacity: 1, class_bytes: 512, most_message: 256, ..small(1) });
+    let (a, b) = (w.member(1), w.member(2));
+    let mut tickets = Vec::new();
+    let mut leases = Vec::new();
+    while let Ok(ticket) = a.try_request(message(b"q")) {
+        tickets.push(ticket);
+        leases.push(lease(&b).unwrap().0);
+    }
+    assert!(tickets.len() >= 2, "{}", tickets.len());
+    for token in leases {
+        assert_eq!(b.try_reply(token, message(&[1; 256])), Ok(Replied::Delivered));
+    }
+}
+
+#[test]
+fn random_bytes_in_the_region_give_errors_and_never_leave_it() {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for _ in 0..300 {
+        let w = world(Options { capacity: 4, class_bytes: 4096, ..small(4) });
+        let q = w.member(1);
+        for i in 0..3 {
+            q.try_put(message(&[i; 300])).unwrap();
+        }
+        let words = w.storage.geometry().classes()[0].payloads as usize / 8;
+        for i in 0..words {
+            if random() % 3 == 0 {
+                // SAFETY: inside the world's memory; nobody else uses it now.
+                unsafe { w.memory.0.cast::<u64>().add(i).write(random()) };
+            }
+        }
+        // Whatever they answer, they come back.
+        for _ in 0..8 {
+            let _ = format!("{:?}", (get(&q), q.len(), q.is_full(), q.try_put(message(&[1; 300]))));
+            q.sweep();
+            q.trace(&mut |_| {});
+        }
+    }
+}
