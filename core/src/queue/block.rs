@@ -14,6 +14,16 @@ use crate::points::{Point, hit};
 use crate::prim::Ordering;
 use crate::wait::Family;
 
+/// What a block is taken for.
+///
+/// The first block of the class that inline items are leased into is kept for leases: else large messages behind a small one
+/// could take every block, and the small one, first in the queue, could never be leased.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Put,
+    Lease,
+}
+
 /// Why no block was taken.
 pub(super) enum NoBlock {
     NoRoom,
@@ -31,26 +41,32 @@ impl From<NoBlock> for PutError {
 
 impl<S: Storage, F: Family> Queue<'_, S, F> {
     /// Takes a free block of `class`, or of the next larger one if it has none left.
-    pub(super) fn take_block(&self, class: usize) -> Result<u32, NoBlock> {
+    pub(super) fn take_block(&self, class: usize, wanted: Use) -> Result<u32, NoBlock> {
         let classes = self.storage.geometry().classes();
-        match self.take_of_class(class) {
-            Err(NoBlock::NoRoom) if class + 1 < classes.len() => self.take_of_class(class + 1),
+        match self.take_of_class(class, wanted) {
+            Err(NoBlock::NoRoom) if class + 1 < classes.len() => {
+                self.take_of_class(class + 1, wanted)
+            }
             other => other,
         }
     }
 
-    fn take_of_class(&self, class: usize) -> Result<u32, NoBlock> {
+    fn take_of_class(&self, class: usize, wanted: Use) -> Result<u32, NoBlock> {
         let calm = &self.storage.head().calm;
         let geometry = self.storage.geometry();
         let c = &geometry.classes()[class];
         let each = geometry.each();
+        let kept = wanted == Use::Put
+            && geometry.inline() > 0
+            && Some(class) == geometry.class_for(geometry.inline());
+        let first = u32::from(kept);
         loop {
             // ORDER: Acquire, with the `fetch_max` below: what was committed has memory.
             let ready = calm.committed[class].load(Ordering::Acquire).min(c.count);
             // ORDER: Relaxed. A hint, checked.
             let from = calm.free_hint[class].load(Ordering::Relaxed);
-            let from = if from < ready { from } else { 0 };
-            for i in (from..ready).chain(0..from) {
+            let from = if (first..ready).contains(&from) { from } else { first };
+            for i in (from..ready).chain(first..from.min(ready)) {
                 let block = c.first + i * each;
                 let w = self.block_word(block);
                 if w.state() == BlockState::Free
@@ -139,7 +155,8 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         geometry.class_of(block).is_some_and(|class| {
             // ORDER: Acquire, as above.
             let ready = self.storage.head().calm.committed[class].load(Ordering::Acquire);
-            block - geometry.classes()[class].first < ready.min(geometry.classes()[class].count) * geometry.each()
+            block - geometry.classes()[class].first
+                < ready.min(geometry.classes()[class].count) * geometry.each()
         })
     }
 

@@ -8,7 +8,9 @@ pub struct Corrupt;
 
 impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the queue's shared memory holds what no participant writes: it was overwritten")
+        f.write_str(
+            "the queue's shared memory holds what no participant writes: it was overwritten",
+        )
     }
 }
 

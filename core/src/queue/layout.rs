@@ -26,7 +26,7 @@ pub struct Options {
     pub inline: u32,
     /// Bytes of the largest message.
     pub most_message: u64,
-    /// Bytes that the blocks of one class may take in all; never less than two blocks.
+    /// Bytes that the blocks of one class may take in all; never less than three blocks.
     pub class_bytes: u64,
     /// Whether messages can ask for a reply.
     pub replies: bool,
@@ -94,7 +94,9 @@ pub enum BadOptions {
 impl core::fmt::Display for BadOptions {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::ZeroCapacity => f.write_str("a queue of capacity 0 could hold nothing; ask for at least 1"),
+            Self::ZeroCapacity => {
+                f.write_str("a queue of capacity 0 could hold nothing; ask for at least 1")
+            }
             Self::TooManySlots { asked, most } => {
                 write!(f, "a capacity of {asked} is more than the {most} that a queue can have")
             }
@@ -120,7 +122,8 @@ impl Geometry {
             let asked = u64::from(options.capacity);
             return Err(BadOptions::TooManySlots { asked, most: MOST_SLOTS });
         }
-        if options.most_message > 1 << 44 || options.class_bytes > 1 << 44 || options.inline > 4080 {
+        if options.most_message > 1 << 44 || options.class_bytes > 1 << 44 || options.inline > 4080
+        {
             return Err(BadOptions::TooLarge);
         }
         // A limit of deliveries needs exact counts, which only block words have.
@@ -141,7 +144,8 @@ impl Geometry {
             if class_count == MOST_CLASSES {
                 return Err(BadOptions::TooLarge);
             }
-            let count = (options.class_bytes / size).clamp(2, most) as u32;
+            // Two for puts, so that one message can be written while another is read; one kept for leases.
+            let count = (options.class_bytes / size).clamp(3, most) as u32;
             at = at.next_multiple_of(64);
             let class = Class { size, first, count, heads: at, payloads: 0 };
             at += u64::from(count) * each * BLOCK_HEAD;
@@ -162,8 +166,16 @@ impl Geometry {
             at += u64::from(class.count) * each * class.size;
         }
         let len = at.next_multiple_of(PAGE);
-        Ok(Self { options, stride, inline: stride - SLOT_HEAD, blocks: first, classes, class_count, len }
-            .with_inline(inline))
+        Ok(Self {
+            options,
+            stride,
+            inline: stride - SLOT_HEAD,
+            blocks: first,
+            classes,
+            class_count,
+            len,
+        }
+        .with_inline(inline))
     }
 
     fn with_inline(mut self, asked: u32) -> Self {
@@ -279,10 +291,7 @@ impl Geometry {
         let c = &self.classes[class];
         let each = u64::from(self.each());
         let (from, n) = (u64::from(from) * each, u64::from(to.saturating_sub(from)) * each);
-        [
-            (c.heads + from * BLOCK_HEAD, n * BLOCK_HEAD),
-            (c.payloads + from * c.size, n * c.size),
-        ]
+        [(c.heads + from * BLOCK_HEAD, n * BLOCK_HEAD), (c.payloads + from * c.size, n * c.size)]
     }
 }
 

@@ -10,7 +10,7 @@
 //! | L6 | LEASED(me)T → REPLIED(r)T = **result and commit at once** | owner, after r: OWNED → REPLY(b) | CAS; fails → r FREE, then L4 |
 //! | L7 | LEASED(me) → RETURNED or DEAD, generation+1; then `pend`+1; then wake | owner | CAS loop |
 
-use super::block::NoBlock;
+use super::block::{NoBlock, Use};
 use super::word::{BlockState, NO_BLOCK, SlotWord};
 use super::{Message, Position, Queue, ReplyError, SlotState, Storage};
 use crate::points::{Point, hit};
@@ -75,7 +75,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         hit(Point::LeaseNamed);
         let owned = self.block_word(block);
         let deliveries = u64::from(w.generation()) << 4;
-        let queued = super::word::BlockWord(owned.to(BlockState::Queued, p.low()).0 & !(0xff << 4) | deliveries);
+        let queued = super::word::BlockWord(
+            owned.to(BlockState::Queued, p.low()).0 & !(0xff << 4) | deliveries,
+        );
         // ORDER: Release, Q1: a sweeper that sees QUEUED sees the bytes and `slot.block`. A plain store: OWNED by us.
         self.storage.block(block).word.store(queued.0, Ordering::Release);
         hit(Point::LeaseQueued);
@@ -149,7 +151,11 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     /// # Errors
     ///
     /// See [`ReplyError`]; the lease is kept and comes back with the error.
-    pub fn try_reply(&self, lease: LeaseToken, message: Message<'_>) -> Result<Replied, (LeaseToken, ReplyError)> {
+    pub fn try_reply(
+        &self,
+        lease: LeaseToken,
+        message: Message<'_>,
+    ) -> Result<Replied, (LeaseToken, ReplyError)> {
         let w = self.block_word(lease.block);
         if !w.is(BlockState::Leased, u32::from(self.me)) {
             return Err((lease, ReplyError::Corrupt));
@@ -193,13 +199,14 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     fn reply_block(&self, request: u32, message: Message<'_>) -> Result<u32, ReplyError> {
         let geometry = self.storage.geometry();
         let len = message.bytes.len();
-        let too_large = ReplyError::TooLarge { len, most: geometry.options().most_message as usize };
+        let too_large =
+            ReplyError::TooLarge { len, most: geometry.options().most_message as usize };
         let wanted = geometry.class_for(len).ok_or(too_large)?;
         let set_aside = geometry.class_of(request).ok_or(ReplyError::Corrupt)?;
         let block = if wanted <= set_aside && geometry.each() == 2 {
             self.take_pair(request).ok_or(ReplyError::Corrupt)?
         } else {
-            self.take_block(wanted).map_err(|why| match why {
+            self.take_block(wanted, Use::Put).map_err(|why| match why {
                 NoBlock::NoRoom => ReplyError::NoRoom,
                 NoBlock::NoMemory(why) => ReplyError::NoMemory(why),
             })?

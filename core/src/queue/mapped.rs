@@ -37,7 +37,10 @@ unsafe impl<C: Sync> Sync for Mapped<C> {}
 
 impl<C> fmt::Debug for Mapped<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mapped").field("base", &self.base).field("geometry", &self.geometry).finish_non_exhaustive()
+        f.debug_struct("Mapped")
+            .field("base", &self.base)
+            .field("geometry", &self.geometry)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,7 +83,8 @@ impl<C: Commit> Mapped<C> {
 
     #[inline]
     fn payload(&self, block: u32, len: usize) -> *mut u8 {
-        let (offset, size) = self.geometry.payload_at(block).expect("block number is checked by the protocol");
+        let (offset, size) =
+            self.geometry.payload_at(block).expect("block number is checked by the protocol");
         assert!(len as u64 <= size, "length is checked by the protocol");
         self.at(offset)
     }
@@ -109,7 +113,8 @@ unsafe impl<C: Commit> Storage for Mapped<C> {
 
     #[inline]
     fn block(&self, block: u32) -> &BlockHead {
-        let offset = self.geometry.block_head_at(block).expect("block number is checked by the protocol");
+        let offset =
+            self.geometry.block_head_at(block).expect("block number is checked by the protocol");
         // SAFETY: M1; inside the heads of its class, 32-aligned; atomics.
         unsafe { &*self.at(offset).cast() }
     }

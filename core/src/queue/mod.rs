@@ -172,10 +172,15 @@ impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
         for _ in 0..capacity {
             // ORDER: Acquire, Q1; only the state is used.
             let w = self.slot_word(p.index());
-            if w.lap() < p.lap() || w.lap() == p.lap() && matches!(w.state(), SlotState::Empty | SlotState::Closed) {
+            if w.lap() < p.lap()
+                || w.lap() == p.lap() && matches!(w.state(), SlotState::Empty | SlotState::Closed)
+            {
                 break;
             }
-            if w.lap() == p.lap() && w.state() == SlotState::Full && (behind == 0 || w.generation() == 0) {
+            if w.lap() == p.lap()
+                && w.state() == SlotState::Full
+                && (behind == 0 || w.generation() == 0)
+            {
                 full += 1;
             }
             p = p.next(capacity);

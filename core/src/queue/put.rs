@@ -1,16 +1,45 @@
 //! Putting: claim the next slot, write, publish with one store.
 
+use super::block::Use;
 use super::word::{BlockState, SlotWord};
 use super::{
-    BLOCK_CARRIES, Message, Position, PutError, Queue, SLOT_CARRIES, SlotState, Storage, TicketToken,
+    BLOCK_CARRIES, Message, Position, PutError, Queue, SLOT_CARRIES, SlotState, Storage,
+    TicketToken,
 };
 use crate::points::{Point, hit};
-use crate::prim::Ordering;
+use crate::prim::{AtomicU64, Ordering};
 use crate::wait::Family;
 
-/// More steps than this without an end means that the words are not the protocol's. A healthy ring ends within a few
-/// laps; the figure is large because a busy one may take the next position away any number of times.
-pub(super) const MOST_STEPS: u32 = 1 << 24;
+/// Steps beyond four laps after which a walk looks whether its hint moved. If not, nobody else acted, and the words
+/// are not the protocol's: a walk from the hint to the end takes two laps at most, and each participant can be between its
+/// claim and its hint once.
+const SLACK_STEPS: u32 = 1 << 16;
+
+/// Ends a walk that would never end.
+pub(super) struct Steps {
+    left: u32,
+    hint: u64,
+}
+
+impl Steps {
+    pub(super) fn new(capacity: u32, hint: u64) -> Self {
+        Self { left: capacity * 4 + SLACK_STEPS, hint }
+    }
+
+    /// Takes `n` steps; false if the walk can only be on overwritten words.
+    #[inline(always)]
+    pub(super) fn take(&mut self, n: u32, capacity: u32, hint: &AtomicU64) -> bool {
+        if self.left > n {
+            self.left -= n;
+            return true;
+        }
+        // ORDER: Relaxed. A hint.
+        let now = hint.load(Ordering::Relaxed);
+        let moved = now != self.hint;
+        *self = Self::new(capacity, now);
+        moved
+    }
+}
 
 enum Claim {
     At(Position),
@@ -138,13 +167,15 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         let capacity = self.capacity();
         let hint = &self.storage.head().tail.0;
         // ORDER: Relaxed. A hint.
-        let Some(mut p) = Position::checked(hint.load(Ordering::Relaxed), capacity) else {
+        let start = hint.load(Ordering::Relaxed);
+        let Some(mut p) = Position::checked(start, capacity) else {
             return Claim::Corrupt;
         };
         if self.flagged() {
             return Claim::Closed;
         }
-        for _ in 0..MOST_STEPS {
+        let mut steps = Steps::new(capacity, start);
+        while steps.take(1, capacity, hint) {
             let w = self.slot_word(p.index());
             if w.lap() == p.lap() {
                 match w.state() {
@@ -167,7 +198,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                 p = p.next(capacity).max(far);
             } else {
                 // The lap before still lies here.
-                if matches!(w.state(), SlotState::Writing | SlotState::Reading) && self.dead(w.owner()) {
+                if matches!(w.state(), SlotState::Writing | SlotState::Reading)
+                    && self.dead(w.owner())
+                {
                     self.repair_slot(p.index(), w);
                 } else {
                     return Claim::Full;
@@ -197,7 +230,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             let most = self.storage.geometry().options().most_message as usize;
             return Err(PutError::TooLarge { len, most });
         };
-        let block = self.take_block(class)?;
+        let block = self.take_block(class, Use::Put)?;
         self.write_owned(block, message);
         Ok(block)
     }

@@ -12,7 +12,7 @@
 //! | S5 | a ticket whose requester is dead; QUEUED, LEASED, RETURNED, DEAD | CAS: clear the ticket |
 //! | S6 | REPLIED(r)T whose requester is dead | if r is REPLY(b): **b unchanged?** CAS r → FREE; then CAS b → FREE |
 //! | S7 | r REPLY(b) whose writer is dead | b is REPLIED(r): leave it; else CAS r → FREE |
-//! | S8 | end | any RETURNED seen or made: `pend`+1; member indices free; `swept` = the epoch read at the *beginning* |
+//! | S8 | end | any RETURNED, or FULL with a generation, seen or made: `pend`+1; member indices free; `swept` = the epoch read at the *beginning* |
 
 use super::word::{BlockState, BlockWord, NO_BLOCK, SlotWord};
 use super::{Position, Queue, SlotState, Storage};
@@ -57,13 +57,18 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                 }
             }
             hit(Point::SweepBegun);
+            let mut returned = false;
             for index in 0..self.capacity() {
                 let w = self.slot_word(index);
-                if matches!(w.state(), SlotState::Writing | SlotState::Reading) && self.dead(w.owner()) {
+                if matches!(w.state(), SlotState::Writing | SlotState::Reading)
+                    && self.dead(w.owner())
+                {
                     self.repair_slot(index, w);
                 }
+                // One who repaired it may have died before it counted.
+                let w = self.slot_word(index);
+                returned |= w.state() == SlotState::Full && w.generation() != 0;
             }
-            let mut returned = false;
             self.each_block(|block| {
                 loop {
                     let w = self.block_word(block);
@@ -83,10 +88,18 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             }
             let calm = &self.storage.head().calm;
             if !more {
-                // Monotone in the sense of a wrapping count. ORDER: Release, Q6.
+                // Monotone in the sense of a wrapping count; a value ahead of the epoch was never swept for.
+                // ORDER: Release, Q6.
                 let mut seen = calm.swept.load(Ordering::Relaxed);
-                while (epoch.wrapping_sub(seen) as i32) > 0 {
-                    match calm.swept.compare_exchange(seen, epoch, Ordering::Release, Ordering::Relaxed) {
+                while (epoch.wrapping_sub(seen) as i32) > 0
+                    || (self.family.death_epoch().wrapping_sub(seen) as i32) < 0
+                {
+                    match calm.swept.compare_exchange(
+                        seen,
+                        epoch,
+                        Ordering::Release,
+                        Ordering::Relaxed,
+                    ) {
                         Ok(_) => break,
                         Err(now) => seen = now,
                     }

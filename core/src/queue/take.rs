@@ -4,8 +4,9 @@
 //! at it, every one of them unchanged, when the item behind them is claimed. At the moment of the last look none of them
 //! had published, so the item claimed was the first one there: the order stays that of a queue.
 
+use super::block::{NoBlock, Use};
 use super::lease::LeaseToken;
-use super::put::MOST_STEPS;
+use super::put::Steps;
 use super::word::{BlockState, SlotWord};
 use super::{GetError, Position, Queue, SLOT_CARRIES, SlotState, Storage};
 use crate::points::{Point, hit};
@@ -63,7 +64,12 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     ///
     /// See [`GetError`]; `Empty`, `Leased` and `NoRoom` may end by waiting.
     #[inline]
-    pub fn try_take<B: Buffer>(&self, mode: Mode, thorough: bool, buffer: &mut B) -> Result<Taken, GetError> {
+    pub fn try_take<B: Buffer>(
+        &self,
+        mode: Mode,
+        thorough: bool,
+        buffer: &mut B,
+    ) -> Result<Taken, GetError> {
         // A lease of an item that lies in its slot moves it to a block; taken before the claim, so that the claim never has to
         // be undone for want of one.
         let mut spare = None;
@@ -103,18 +109,28 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
 
     /// Finds and claims the first item there, from the head hint on.
     #[inline]
-    fn walk(&self, mode: Mode, mut thorough: bool, spare: &mut Option<u32>) -> Result<Found, GetError> {
+    fn walk(
+        &self,
+        mode: Mode,
+        mut thorough: bool,
+        spare: &mut Option<u32>,
+    ) -> Result<Found, GetError> {
         let capacity = self.capacity();
         let hint = &self.storage.head().head.0;
-        let mut steps = 0;
+        // ORDER: Relaxed. A hint.
+        let mut steps = Steps::new(capacity, hint.load(Ordering::Relaxed));
         'again: loop {
+            // A restart costs more than a step: it follows a repair or a check of everything.
+            if !steps.take(64, capacity, hint) {
+                return Err(GetError::Corrupt);
+            }
             // ORDER: Relaxed. A hint.
-            let mut p = Position::checked(hint.load(Ordering::Relaxed), capacity).ok_or(GetError::Corrupt)?;
+            let mut p = Position::checked(hint.load(Ordering::Relaxed), capacity)
+                .ok_or(GetError::Corrupt)?;
             let mut passed = [(p, SlotWord(0)); MOST_PASSED];
             let mut passing = 0;
             loop {
-                steps += 1;
-                if steps > MOST_STEPS {
+                if !steps.take(1, capacity, hint) {
                     return Err(GetError::Corrupt);
                 }
                 let w = self.slot_word(p.index());
@@ -124,7 +140,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                 }
                 if w.lap() < p.lap() {
                     // All slots behind are passed: an older lap still lies here, and the ring is full up to it.
-                    if matches!(w.state(), SlotState::Writing | SlotState::Reading) && self.dead(w.owner()) {
+                    if matches!(w.state(), SlotState::Writing | SlotState::Reading)
+                        && self.dead(w.owner())
+                    {
                         self.repair_slot(p.index(), w);
                         continue 'again;
                     }
@@ -140,7 +158,10 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                             continue; // time has passed: look again
                         }
                         // ORDER: the Acquire loads of `slot_word`; the claim below is an RMW after them.
-                        if passed[..passing].iter().any(|(q, seen)| self.slot_word(q.index()) != *seen) {
+                        if passed[..passing]
+                            .iter()
+                            .any(|(q, seen)| self.slot_word(q.index()) != *seen)
+                        {
                             continue 'again;
                         }
                         hit(Point::GetBeforeClaim);
@@ -188,7 +209,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                         }
                         match self.closed_check() {
                             None => continue 'again,
-                            Some(GetError::Leased { .. }) if self.due(&mut thorough) => continue 'again,
+                            Some(GetError::Leased { .. }) if self.due(&mut thorough) => {
+                                continue 'again;
+                            }
                             Some(error) => return Err(error),
                         }
                     }
@@ -205,10 +228,11 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
 
     /// A block to lease any inline item into.
     fn take_block_for_lease(&self) -> Result<u32, GetError> {
-        let class = self.storage.geometry().class_for(self.storage.geometry().inline()).unwrap_or(0);
-        self.take_block(class).map_err(|why| match why {
-            super::block::NoBlock::NoRoom => GetError::NoRoom,
-            super::block::NoBlock::NoMemory(why) => GetError::NoMemory(why),
+        let class =
+            self.storage.geometry().class_for(self.storage.geometry().inline()).unwrap_or(0);
+        self.take_block(class, Use::Lease).map_err(|why| match why {
+            NoBlock::NoRoom => GetError::NoRoom,
+            NoBlock::NoMemory(why) => GetError::NoMemory(why),
         })
     }
 
@@ -293,7 +317,12 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     }
 
     /// A block that is LEASED to us: copies its message, and commits if it was a `get`.
-    fn finish_lease<B: Buffer>(&self, mode: Mode, block: u32, buffer: &mut B) -> Result<Taken, GetError> {
+    fn finish_lease<B: Buffer>(
+        &self,
+        mode: Mode,
+        block: u32,
+        buffer: &mut B,
+    ) -> Result<Taken, GetError> {
         let w = self.block_word(block);
         let token = LeaseToken { block, deliveries: w.deliveries() };
         let Some((len, carries)) = self.block_len(block) else {
@@ -316,15 +345,27 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
 
     /// Looks everywhere for what was given back. Found nothing: says that all up to now was found.
     #[cold]
-    fn find_returned(&self, mode: Mode, spare: &mut Option<u32>) -> Result<Option<Found>, GetError> {
+    fn find_returned(
+        &self,
+        mode: Mode,
+        spare: &mut Option<u32>,
+    ) -> Result<Option<Found>, GetError> {
         let calm = &self.storage.head().calm;
         // ORDER: Acquire, Q3: what was given back before this count is visible to the scan.
         let seen = calm.pend.load(Ordering::Acquire);
+        let mut no_room = None;
         for index in 0..self.capacity() {
             let w = self.slot_word(index);
             if w.state() == SlotState::Full && w.generation() != 0 {
                 if mode == Mode::Lease && spare.is_none() {
-                    *spare = Some(self.take_block_for_lease()?);
+                    match self.take_block_for_lease() {
+                        Ok(block) => *spare = Some(block),
+                        Err(why) => {
+                            // What was given back in a block needs none: look there first.
+                            no_room = Some(why);
+                            continue;
+                        }
+                    }
                 }
                 let mine = w.with(self.me, SlotState::Reading);
                 if self.swap_slot(index, w, mine) {
@@ -346,6 +387,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             found.is_none()
         });
         if found.is_none() {
+            if let Some(why) = no_room {
+                return Err(why);
+            }
             // ORDER: Release: monotone; a late scanner never takes back what a later one said.
             calm.scanned.fetch_max(seen, Ordering::AcqRel);
         }

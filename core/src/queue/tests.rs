@@ -126,7 +126,13 @@ fn world(options: Options) -> World {
 }
 
 fn small(capacity: u32) -> Options {
-    Options { capacity, most_message: 4096, class_bytes: 64 << 10, replies: true, ..Options::default() }
+    Options {
+        capacity,
+        most_message: 4096,
+        class_bytes: 64 << 10,
+        replies: true,
+        ..Options::default()
+    }
 }
 
 impl World {
@@ -200,7 +206,10 @@ fn items_come_out_in_order_small_and_large() {
 #[test]
 fn message_that_never_fits_is_refused_with_its_size() {
     let w = world(small(2));
-    assert_eq!(w.member(1).try_put(message(&[0; 5000])), Err(PutError::TooLarge { len: 5000, most: 4096 }));
+    assert_eq!(
+        w.member(1).try_put(message(&[0; 5000])),
+        Err(PutError::TooLarge { len: 5000, most: 4096 })
+    );
 }
 
 #[test]

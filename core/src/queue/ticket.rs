@@ -50,7 +50,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         let request = ticket.block;
         let w = self.block_word(request);
         match w.state() {
-            BlockState::Queued | BlockState::Leased | BlockState::Returned => Ok((Answer::Pending, Some(ticket))),
+            BlockState::Queued | BlockState::Leased | BlockState::Returned => {
+                Ok((Answer::Pending, Some(ticket)))
+            }
             BlockState::Dead => {
                 self.drop_ticket(ticket);
                 Ok((Answer::Dead, None))
@@ -59,7 +61,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                 let result = w.aux();
                 let mut answer = Answer::Committed;
                 if result != NO_BLOCK {
-                    if !self.known(result) || !self.block_word(result).is(BlockState::Reply, request) {
+                    if !self.known(result)
+                        || !self.block_word(result).is(BlockState::Reply, request)
+                    {
                         return Err(Corrupt);
                     }
                     let (len, carries) = self.block_len(result).ok_or(Corrupt)?;
@@ -84,7 +88,12 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             let w = self.block_word(ticket.block);
             match w.state() {
                 BlockState::Replied if w.ticket() => return self.free_answered(ticket.block),
-                BlockState::Queued | BlockState::Leased | BlockState::Returned | BlockState::Dead if w.ticket() => {
+                BlockState::Queued
+                | BlockState::Leased
+                | BlockState::Returned
+                | BlockState::Dead
+                    if w.ticket() =>
+                {
                     if self.swap_block(ticket.block, w, w.with_ticket(false)) {
                         hit(Point::TicketCleared);
                         return;

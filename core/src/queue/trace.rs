@@ -22,7 +22,9 @@ pub fn split_handles(message: &[u8]) -> Option<(impl Iterator<Item = u64> + '_, 
     let (count, rest) = message.split_first_chunk::<2>()?;
     let count = usize::from(u16::from_le_bytes(*count));
     let (list, rest) = rest.split_at_checked(count * 8)?;
-    let refs = list.chunks_exact(8).map(|c| u64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]));
+    let refs = list
+        .chunks_exact(8)
+        .map(|c| u64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]));
     Some((refs, rest))
 }
 

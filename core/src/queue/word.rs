@@ -82,7 +82,13 @@ pub struct SlotWord(pub(crate) u64);
 
 impl SlotWord {
     #[inline(always)]
-    pub(crate) const fn new(lap: u64, generation: u8, block: bool, owner: u16, state: SlotState) -> Self {
+    pub(crate) const fn new(
+        lap: u64,
+        generation: u8,
+        block: bool,
+        owner: u16,
+        state: SlotState,
+    ) -> Self {
         Self(
             (lap & LAP_MASK) << 25
                 | (generation as u64) << 17
@@ -285,7 +291,10 @@ mod tests {
     fn block_word_changes_generation_when_freed_and_when_given_back() {
         let w = BlockWord(0).to(BlockState::Leased, 77).with_ticket(true);
         let back = w.given_back(0);
-        assert_eq!((back.state(), back.deliveries(), back.ticket()), (BlockState::Returned, 1, true));
+        assert_eq!(
+            (back.state(), back.deliveries(), back.ticket()),
+            (BlockState::Returned, 1, true)
+        );
         assert_ne!(back.0 >> 40, w.0 >> 40);
         assert_eq!(w.freed().state(), BlockState::Free);
         assert!(!w.freed().ticket());
