@@ -96,7 +96,7 @@ impl Arena {
         }
         let page = page_size();
         let len = u64::try_from(stat(&fd)?.st_size).unwrap_or(0);
-        if len == 0 || len % page != 0 {
+        if len == 0 || !len.is_multiple_of(page) {
             return Err(refuse(libc::EINVAL, "its length is not one that an arena has"));
         }
         let map = map(&fd, len)?;
@@ -224,7 +224,7 @@ impl Arena {
     }
 
     fn check(&self, op: &'static str, offset: u64, len: u64) -> Result<()> {
-        let whole = offset % self.page == 0 && len % self.page == 0;
+        let whole = offset.is_multiple_of(self.page) && len.is_multiple_of(self.page);
         if whole && offset.checked_add(len).is_some_and(|end| end <= self.len()) {
             return Ok(());
         }

@@ -41,22 +41,29 @@ impl PidFd {
     /// Not found: no process has that number. A limit: no descriptor is left.
     pub fn open(pid: u32) -> Result<Self> {
         match open(pid) {
-            Ok(fd) => Self::from_fd(pid, fd),
-            Err(code @ (libc::ENOSYS | libc::EPERM | libc::EACCES)) => {
-                let identity = started(pid).ok_or_else(|| failed(pid, code))?;
-                Ok(Self { fd: None, pid, identity })
-            }
+            Ok(fd) => Ok(Self::from_fd(pid, fd)),
+            Err(code @ (libc::ENOSYS | libc::EPERM | libc::EACCES)) => match started(pid) {
+                Some(identity) => Ok(Self { fd: None, pid, identity }),
+                None if exists(pid) => Err(failed(pid, code)),
+                None => Err(failed(pid, libc::ESRCH)),
+            },
             Err(code) => Err(failed(pid, code)),
         }
     }
 
     /// The process of which `fd` is a pidfd, and whose number is `pid`.
-    pub(crate) fn from_fd(pid: u32, fd: OwnedFd) -> Result<Self> {
+    pub(crate) fn from_fd(pid: u32, fd: OwnedFd) -> Self {
         let identity = match inode(&fd) {
             Some(inode) => inode << 1 | INODE,
-            None => started(pid).ok_or_else(|| failed(pid, libc::ESRCH))?,
+            // Nobody started when the machine did and then made a child, so zero is no process's time.
+            None => started(pid).unwrap_or(0),
         };
-        Ok(Self { fd: Some(fd), pid, identity })
+        Self { fd: Some(fd), pid, identity }
+    }
+
+    /// A process that had the number `pid` and is known to have ended and to be reaped.
+    pub(crate) fn reaped(pid: u32) -> Self {
+        Self { fd: None, pid, identity: 0 }
     }
 
     /// Its number; another process may have it once this one has ended and was reaped.
@@ -288,11 +295,15 @@ fn gone_by_proc(pid: u32, identity: u64) -> Option<bool> {
         // An inode cannot be compared with a time.
         return (identity & INODE == 0).then_some(stat.started << 1 != identity);
     }
-    let there = libc::pid_t::try_from(pid).is_ok_and(|pid| {
+    if exists(pid) { None } else { Some(true) }
+}
+
+/// Whether some process has this number; one that has ended and is not reaped counts.
+fn exists(pid: u32) -> bool {
+    libc::pid_t::try_from(pid).is_ok_and(|pid| {
         // SAFETY: signal 0 only asks; a positive number is one process.
         pid > 0 && (unsafe { libc::kill(pid, 0) } == 0 || errno() != libc::ESRCH)
-    });
-    if there { None } else { Some(true) }
+    })
 }
 
 #[cfg(test)]

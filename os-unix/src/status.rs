@@ -1,32 +1,227 @@
-//! How a child ended.
+//! How a child ended, for any number of askers.
+//!
+//! One of the threads that ask reaps the child and notes how it ended; the others read the note. A child that
+//! something else reaped (another library, or `SIGCHLD` ignored) still tells where the kernel keeps it with the
+//! pidfd (Linux 6.15), else it is [`ExitStatus::Unknown`]. Nobody waits for a child that is gone.
+
+use crate::error::errno;
 use crate::start::Child;
 use offspring_core::wait::Deadline;
+use std::fmt;
+use std::os::fd::AsRawFd;
 
 /// How a process ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ExitStatus {
-    /// It exited.
+    /// It exited with this code, 0 to 255.
     Code(i32),
     /// A signal ended it.
     Signal {
-        /// Which.
+        /// Its number.
         signal: i32,
-        /// Whether it left a core file.
+        /// Whether a core file was written.
         core_dumped: bool,
     },
-    /// It ended, and the system does not tell how.
+    /// It ended, and the system does not tell how: something else in this process reaped it.
     Unknown,
 }
 
-/// Waits until `child` has ended, and reaps it.
-pub fn wait(_child: &Child) -> ExitStatus {
-    todo!()
+impl ExitStatus {
+    /// Whether it exited with code 0.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// From what `waitpid` would give.
+    fn from_wait_status(status: i32) -> Self {
+        if libc::WIFEXITED(status) {
+            Self::Code(libc::WEXITSTATUS(status))
+        } else if libc::WIFSIGNALED(status) {
+            let core_dumped = libc::WCOREDUMP(status);
+            Self::Signal { signal: libc::WTERMSIG(status), core_dumped }
+        } else {
+            Self::Unknown
+        }
+    }
 }
-/// Whether `child` has ended, and how.
-pub fn try_wait(_child: &Child) -> Option<ExitStatus> {
-    todo!()
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal { signal, core_dumped } => {
+                match signal_name(signal) {
+                    Some(name) => write!(f, "killed by {name}")?,
+                    None => write!(f, "killed by signal {signal}")?,
+                }
+                if core_dumped { write!(f, " (core dumped)") } else { Ok(()) }
+            }
+            Self::Unknown => write!(f, "ended, and how is not known"),
+        }
+    }
 }
-/// As [`wait`], until `until` at the latest.
-pub fn wait_deadline(_child: &Child, _until: Deadline) -> Option<ExitStatus> {
-    todo!()
+
+/// The usual name of a signal that can end a process.
+#[must_use]
+pub fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGUSR1 => "SIGUSR1",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGUSR2 => "SIGUSR2",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGXFSZ => "SIGXFSZ",
+        libc::SIGSYS => "SIGSYS",
+        _ => return None,
+    })
+}
+
+/// Waits until `child` has ended, reaps it, and says how it ended. Any number of times, from any thread.
+pub fn wait(child: &Child) -> ExitStatus {
+    loop {
+        // Without a descriptor the kernel tells of its own children all the same.
+        if child.process.fd().is_some() || !wait_unreaped(child.pid()) {
+            let _ = child.process.wait_gone(None);
+        }
+        if let Some(status) = try_wait(child) {
+            return status;
+        }
+    }
+}
+
+/// How `child` ended; `None` while it has not.
+pub fn try_wait(child: &Child) -> Option<ExitStatus> {
+    if let Some(status) = child.status.get() {
+        return Some(*status);
+    }
+    // A second thread waits here for the first, which does not block.
+    let _one = child.reaping.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(status) = child.status.get() {
+        return Some(*status);
+    }
+    let status = reap(child)?;
+    Some(*child.status.get_or_init(|| status))
+}
+
+/// As [`wait`], until `until` at the latest; then `None`.
+pub fn wait_deadline(child: &Child, until: Deadline) -> Option<ExitStatus> {
+    loop {
+        if let Some(status) = try_wait(child) {
+            return Some(status);
+        }
+        if !child.process.wait_gone(Some(until)) {
+            return try_wait(child);
+        }
+    }
+}
+
+/// What `waitid` found.
+enum Found {
+    Ended(ExitStatus),
+    Lives,
+    NotOurs,
+    Refused,
+}
+
+fn reap(child: &Child) -> Option<ExitStatus> {
+    let found = match child.process.fd() {
+        Some(fd) => match waitid(libc::P_PIDFD, fd.as_raw_fd() as u32, libc::WNOHANG) {
+            // Before Linux 5.4.
+            Found::Refused => waitid(libc::P_PID, child.pid(), libc::WNOHANG),
+            found => found,
+        },
+        None => waitid(libc::P_PID, child.pid(), libc::WNOHANG),
+    };
+    match found {
+        Found::Ended(status) => Some(status),
+        Found::Lives => None,
+        // Something else reaped it, or this is a forked child of its parent and it may live.
+        Found::NotOurs | Found::Refused => {
+            child.process.is_gone().then(|| kept_by_kernel(child).unwrap_or(ExitStatus::Unknown))
+        }
+    }
+}
+
+/// Sleeps until the child `pid` has ended, and leaves it unreaped; false if there is no such child.
+fn wait_unreaped(pid: u32) -> bool {
+    matches!(waitid(libc::P_PID, pid, libc::WNOWAIT), Found::Ended(_))
+}
+
+fn waitid(kind: libc::idtype_t, id: u32, flags: i32) -> Found {
+    loop {
+        // SAFETY: all zero is a valid `siginfo_t`.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `info` is writable.
+        if unsafe { libc::waitid(kind, id, &mut info, libc::WEXITED | flags) } != 0 {
+            match errno() {
+                libc::EINTR => continue,
+                libc::ECHILD => return Found::NotOurs,
+                _ => return Found::Refused,
+            }
+        }
+        // SAFETY: `waitid` succeeded, so these fields are what it filled in, or zero: no child has ended.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        return match info.si_code {
+            _ if pid == 0 => Found::Lives,
+            libc::CLD_EXITED => Found::Ended(ExitStatus::Code(status)),
+            libc::CLD_KILLED | libc::CLD_DUMPED => Found::Ended(ExitStatus::Signal {
+                signal: status,
+                core_dumped: info.si_code == libc::CLD_DUMPED,
+            }),
+            _ => Found::Ended(ExitStatus::Unknown),
+        };
+    }
+}
+
+/// The kernel's `struct pidfd_info`, first version.
+#[repr(C)]
+#[derive(Default)]
+struct PidFdInfo {
+    mask: u64,
+    cgroup: u64,
+    numbers: [u32; 11],
+    exit_code: i32,
+}
+
+const _: () = assert!(size_of::<PidFdInfo>() == 64);
+
+const INFO_EXIT: u64 = 1 << 3;
+
+/// `_IOWR(0xFF, 11, struct pidfd_info)`, whose parts are in the same place on every machine that is supported.
+const GET_INFO: u32 = 3 << 30 | (size_of::<PidFdInfo>() as u32) << 16 | 0xff << 8 | 11;
+
+/// The status of a child that is reaped already, kept with the pidfd since Linux 6.15.
+fn kept_by_kernel(child: &Child) -> Option<ExitStatus> {
+    let fd = child.process.fd()?;
+    let mut info = PidFdInfo { mask: INFO_EXIT, ..PidFdInfo::default() };
+    // SAFETY: the request carries the size of `info`, which is writable.
+    let done = unsafe { libc::ioctl(fd.as_raw_fd(), GET_INFO as _, &raw mut info) };
+    (done == 0 && info.mask & INFO_EXIT != 0).then(|| ExitStatus::from_wait_status(info.exit_code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_reads_like_a_sentence() {
+        assert_eq!(ExitStatus::Code(3).to_string(), "exited with code 3");
+        let killed = ExitStatus::Signal { signal: libc::SIGKILL, core_dumped: false };
+        assert_eq!(killed.to_string(), "killed by SIGKILL");
+        let aborted = ExitStatus::from_wait_status(libc::SIGABRT | 0x80);
+        assert_eq!(aborted.to_string(), "killed by SIGABRT (core dumped)");
+        assert_eq!(ExitStatus::from_wait_status(7 << 8), ExitStatus::Code(7));
+    }
 }
