@@ -214,6 +214,16 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
         }
     }
 
+    /// Frees the lanes that their next taker would take over.
+    pub(super) fn free_abandoned_lanes(&self) {
+        for (lane, bits) in self.lanes() {
+            if self.is_abandoned(lane, bits) {
+                // ORDER: Release, F4.
+                self.tables.lanes[lane].word.change(bits, LaneBits::FREE, Ordering::Release);
+            }
+        }
+    }
+
     /// Whether the first lane of `process` says that it lives: the short way of a look at a process.
     #[inline]
     pub(super) fn primary_lives(&self, process: ProcessRef) -> bool {

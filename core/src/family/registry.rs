@@ -11,6 +11,9 @@
 //! | ALIVE, SUSPECT → DEAD | the process itself | it leaves |
 //! | DEAD → FREE | whoever has raised the epoch after it saw DEAD | |
 //!
+//! DEAD is a passage: whoever declares a process dead goes on to raise the epoch, wake all, and free the slot. If it dies
+//! before that, whoever meets DEAD next does the same, so nobody learns of a death that the epoch does not tell.
+//!
 //! A generation is one process, so a slot that shows another generation, or FREE, says dead.
 
 use super::lane::Evidence;
@@ -164,7 +167,11 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
                 // ORDER: Acquire; the CAS decides.
                 let bits = entry.word.load(Ordering::Acquire);
                 let named = ProcessRef::new(slot as u16, bits.generation());
-                if is_over(bits) || bits.pid() != pid || !(process.is_none() || process == named) {
+                if !(process.is_none() || process == named) {
+                    break;
+                }
+                if is_over(bits) || bits.pid() != pid {
+                    self.conclude(named, bits);
                     break;
                 }
                 let gone = process == named || self.system_says_gone(named, bits);
@@ -173,6 +180,7 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
                 }
             }
         }
+        self.free_abandoned_lanes();
         self.settle();
     }
 
@@ -184,8 +192,7 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
             let bits = self.tables.processes[slot].word.load(Ordering::Acquire);
             let process = ProcessRef::new(slot as u16, bits.generation());
             match bits.state() {
-                ProcessState::Free => {}
-                ProcessState::Dead => self.finish_death(process, false),
+                ProcessState::Free | ProcessState::Dead => self.conclude(process, bits),
                 _ if process == self.me => {}
                 _ if self.system_says_gone(process, bits) => {
                     self.declare(process, bits, true);
@@ -195,6 +202,7 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
                 }
             }
         }
+        self.free_abandoned_lanes();
         self.settle();
     }
 
@@ -227,6 +235,8 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
             // ORDER: Acquire, F2.
             let bits = entry.word.load(Ordering::Acquire);
             if bits.generation() != process.generation() || is_over(bits) {
+                self.conclude(process, bits);
+                self.settle();
                 return true;
             }
             if process == self.me {
@@ -318,6 +328,17 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
         declared
     }
 
+    /// Finishes the death of `process` if it is DEAD only: whoever declared it (itself, perhaps, when it left) may have died
+    /// before it told anybody.
+    fn conclude(&self, process: ProcessRef, bits: ProcessBits) {
+        let unfinished = bits.state() == ProcessState::Dead
+            && bits.generation() == process.generation()
+            && process != self.me;
+        if unfinished {
+            self.finish_death(process, false);
+        }
+    }
+
     /// What follows a declaration: raise the epoch, wake all, free the lanes and the slot. Any number may do it at once;
     /// the epoch then counts too many deaths, which costs a sweep and breaks nothing.
     fn finish_death(&self, dead: ProcessRef, gone: bool) {
@@ -374,10 +395,11 @@ unsafe impl<B: Backend + ?Sized> Liveness for Registry<'_, B> {
         let Some(entry) = self.entry(process) else { return true };
         // ORDER: Acquire, F2.
         let bits = entry.word.load(Ordering::Acquire);
-        if bits.generation() != process.generation() || is_over(bits) {
+        if bits.generation() != process.generation() || bits.state() == ProcessState::Free {
             return true;
         }
-        if process == self.me || self.primary_lives(process) {
+        if bits.state() != ProcessState::Dead && (process == self.me || self.primary_lives(process))
+        {
             return false;
         }
         self.examine(process)

@@ -14,6 +14,7 @@ use offspring_core::prim::{AtomicPtr, Ordering};
 use offspring_core::process::ProcessRef;
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::TryLockError;
 
 /// An object that this process has a handle on.
 #[derive(Clone, Copy, Debug)]
@@ -354,7 +355,11 @@ impl Inner {
 pub(super) fn inherit(inner: &'static Inner, local: &'static Local) {
     let Some(parent) = local.forked_from else { return };
     // Held by another thread of the parent at the time of the fork: no handle can be told for sure.
-    let Ok(inherited) = parent.objects.try_lock() else { return };
+    let inherited = match parent.objects.try_lock() {
+        Ok(objects) => objects,
+        Err(TryLockError::Poisoned(objects)) => objects.into_inner(),
+        Err(TryLockError::WouldBlock) => return,
+    };
     let registry = inner.registry();
     let mut objects = locked(&local.objects);
     for (bits, joined) in inherited.iter() {

@@ -95,6 +95,8 @@ pub(super) fn enter(inner: &'static Inner) -> Result<()> {
     if first {
         super::objects::inherit(inner, local);
     }
+    // Deaths that were noted on the way here could not be collected after yet.
+    inner.registry().settle();
     Ok(())
 }
 
