@@ -85,6 +85,11 @@ pub fn now() -> Deadline {
     Deadline(time.tv_sec as u64 * NANOS + time.tv_nsec as u64)
 }
 
+/// Nanoseconds as the C library writes them. Any number fits: 64 bits of them are 18 thousand million seconds.
+pub(crate) fn timespec(nanos: u64) -> libc::timespec {
+    libc::timespec { tv_sec: (nanos / NANOS) as _, tv_nsec: (nanos % NANOS) as _ }
+}
+
 fn wait_many(watches: &[Watch<'_>], until: Option<Deadline>) -> Woken {
     let empty = WaitEntry { value: 0, address: 0, flags: 0, reserved: 0 };
     let mut entries = [empty; MOST_WATCHES];
@@ -149,10 +154,7 @@ fn wait_first(watches: &[Watch<'_>], until: Option<Deadline>) -> Woken {
 }
 
 fn wait_one(watch: &Watch<'_>, until: Option<Deadline>) -> Woken {
-    let time = until.map(|until| libc::timespec {
-        tv_sec: (until.0 / NANOS) as libc::time_t,
-        tv_nsec: (until.0 % NANOS) as libc::c_long,
-    });
+    let time = until.map(|until| timespec(until.0));
     let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
     loop {
         // SAFETY: the word is live, and `time` is null or points to a local that lives until after the call.

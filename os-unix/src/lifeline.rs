@@ -313,13 +313,7 @@ fn read(fd: &OwnedFd, buffer: &mut [u8]) -> std::result::Result<usize, i32> {
 /// Whether `fd` can be written to (or its reader is gone) by `until`.
 fn writable(fd: &OwnedFd, until: Option<Deadline>) -> bool {
     let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    let time = until.map(|until| {
-        let left = until.0.saturating_sub(futex::now().0);
-        libc::timespec {
-            tv_sec: (left / 1_000_000_000) as libc::time_t,
-            tv_nsec: (left % 1_000_000_000) as libc::c_long,
-        }
-    });
+    let time = until.map(|until| futex::timespec(until.0.saturating_sub(futex::now().0)));
     let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: one entry, writable; `time` is null or a local that lives until after the call; no mask. A signal
     // counts as ready: the caller tries again.

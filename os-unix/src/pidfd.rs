@@ -236,11 +236,9 @@ fn poll(fd: &OwnedFd, until: Option<Deadline>) -> bool {
     let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     loop {
         let time = until.map(|until| {
+            // Asking alone needs no clock.
             let left = if until.0 == 0 { 0 } else { until.0.saturating_sub(futex::now().0) };
-            libc::timespec {
-                tv_sec: (left / 1_000_000_000) as libc::time_t,
-                tv_nsec: (left % 1_000_000_000) as libc::c_long,
-            }
+            futex::timespec(left)
         });
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: one entry, writable; `time` is null or a local that lives until after the call; no mask.
