@@ -27,6 +27,7 @@ use offspring_core::wait::{Deadline, Wait, Watch, Woken};
 use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const ASYMMETRIC: u32 = 1;
@@ -133,6 +134,8 @@ struct Inner {
 struct Local {
     generation: u32,
     parent: ProcessRef,
+    /// The pid namespace of this process, 0 if /proc does not tell.
+    space: u64,
     /// Bits of this process's name; 0 until it is registered.
     me: AtomicU64,
     /// The parent's state, as it was at the fork.
@@ -349,6 +352,7 @@ impl Local {
         Box::leak(Box::new(Self {
             generation: generation::current(),
             parent,
+            space: std::fs::metadata("/proc/self/ns/pid").map_or(0, |ns| ns.ino()),
             me: AtomicU64::new(0),
             forked_from,
             state: Mutex::new(State::New),

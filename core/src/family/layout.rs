@@ -103,7 +103,9 @@ pub struct ProcessEntry {
     pub word: ProcessWord,
     /// What tells this process from a later one with the same pid (0: not known), valid if `identified` says so.
     pub identity: AtomicU64,
-    /// The generation that wrote `identity`.
+    /// Within which numbers of processes the pid has a meaning (a pid namespace), valid as `identity` is.
+    pub space: AtomicU64,
+    /// The generation that wrote `identity` and `space`.
     pub identified: AtomicU32,
     /// The first lane of the process, plus 1; a hint.
     pub primary: AtomicU32,

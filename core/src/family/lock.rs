@@ -9,7 +9,7 @@ use super::registry::Registry;
 use crate::points::{Point, hit};
 use crate::prim::{Ordering, fence, spin};
 use crate::process::{Liveness, ProcessRef};
-use crate::wait::Watch;
+use crate::wait::{Family as _, Watch};
 
 /// Proof that this thread holds the family lock; dropping it frees the lock, and collects if a death made that due.
 #[must_use = "the family lock is free again when this is dropped"]
@@ -55,11 +55,11 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
             let until = Some(self.backend.now().after(self.backend.backstop()));
             // ORDER: Relaxed. A hint whose life to watch.
             let holder = ProcessRef::from_bits(head.lock.load(Ordering::Relaxed));
-            match self.held_life(holder) {
-                Some(life) if holder != self.me => {
+            match (holder != self.me).then(|| self.life_watch(holder)).flatten() {
+                Some(life) => {
                     self.backend.wait(&[watches[0], watches[1], life], until);
                 }
-                _ => {
+                None => {
                     self.backend.wait(&watches, until);
                 }
             }

@@ -98,7 +98,10 @@ pub unsafe trait Backend: Wait {
     /// The calling thread holds it.
     unsafe fn release_life(&self, lane: usize);
 
-    /// Whether the process `pid` with `identity` (0: any) is gone; `None` if the platform cannot say.
+    /// In which space of process numbers the calling process is: a pid means nothing in another one.
+    fn process_space(&self) -> u64;
+
+    /// Whether the process `pid` of this space with `identity` (0: any) is gone; `None` if the platform cannot say.
     fn process_is_gone(&self, pid: u32, identity: u64) -> Option<bool>;
 
     /// Sleeps until the process `pid` with `identity` (0: any) is gone, or a backstop's length has passed.

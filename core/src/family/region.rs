@@ -38,6 +38,9 @@ pub struct RegionSpec {
     pub members_count: u32,
     /// First value of the flags, see [`flags`].
     pub flags: u32,
+    /// How many bytes from the start get memory at once, at least the head and the members; the object's own protocol
+    /// commits the rest as it needs it. All of it is given back with the region.
+    pub committed: u64,
 }
 
 /// Why there is no new region.
@@ -296,7 +299,10 @@ impl<'a, B: Backend + ?Sized> Locked<'_, 'a, B> {
         entry.word.store(placing, Ordering::Release);
         hit(Point::RegionPlaced);
         let unplaced = Unplaced { locked: self, region, entry };
-        self.registry.backend.commit(offset, len).map_err(AllocateError::NoMemory)?;
+        let members_end = spec.members_offset + u64::from(spec.members_count) * 8; // `members_fit`
+        let first = spec.committed.max(members_end).checked_next_multiple_of(GRANULE);
+        let first = first.map_or(len, |first| first.min(len));
+        self.registry.backend.commit(offset, first).map_err(AllocateError::NoMemory)?;
         hit(Point::RegionCommitted);
         let index = self.write_head(spec, offset, len, init);
         hit(Point::RegionInitialised);

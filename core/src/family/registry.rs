@@ -84,6 +84,7 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
         entry.primary.store(0, Ordering::Relaxed);
         entry.parent.store(parent.bits(), Ordering::Relaxed);
         entry.identity.store(identity, Ordering::Relaxed);
+        entry.space.store(self.backend.process_space(), Ordering::Relaxed);
         // ORDER: Release, F3.
         entry.identified.store(me.generation(), Ordering::Release);
         hit(Point::JoinIdentified);
@@ -288,15 +289,21 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
     }
 
     fn system_says_gone(&self, process: ProcessRef, bits: ProcessBits) -> bool {
-        self.backend.process_is_gone(bits.pid(), self.identity(process)) == Some(true)
+        self.identity(process).is_some_and(|identity| {
+            self.backend.process_is_gone(bits.pid(), identity) == Some(true)
+        })
     }
 
-    fn identity(&self, process: ProcessRef) -> u64 {
-        let Some(entry) = self.entry(process) else { return 0 };
+    /// What to ask the system with: 0 while the process has not said it; `None` if its pid means nothing here.
+    fn identity(&self, process: ProcessRef) -> Option<u64> {
+        let entry = self.entry(process)?;
         // ORDER: Acquire, F3. The identity is this generation's: only its process writes it, and says so after.
-        let identified = entry.identified.load(Ordering::Acquire) == process.generation();
+        if entry.identified.load(Ordering::Acquire) != process.generation() {
+            return Some(0);
+        }
         // ORDER: Relaxed, carried by `identified`; `declare` finds out if the slot has changed hands since.
-        if identified { entry.identity.load(Ordering::Relaxed) } else { 0 }
+        let same_space = entry.space.load(Ordering::Relaxed) == self.backend.process_space();
+        same_space.then(|| entry.identity.load(Ordering::Relaxed))
     }
 
     /// For a process that is ending, and whose last lane says nothing: waits for the system to say that it is gone, which
@@ -309,8 +316,10 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
         if let Some(entry) = self.entry(process) {
             // ORDER: Acquire, F2.
             let bits = entry.word.load(Ordering::Acquire);
-            if bits.generation() == process.generation() {
-                self.backend.await_gone(bits.pid(), self.identity(process));
+            if bits.generation() == process.generation()
+                && let Some(identity) = self.identity(process)
+            {
+                self.backend.await_gone(bits.pid(), identity);
                 self.is_dead(process);
             }
         }

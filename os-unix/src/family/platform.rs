@@ -128,6 +128,10 @@ unsafe impl Backend for Inner {
         }
     }
 
+    fn process_space(&self) -> u64 {
+        self.newest().space
+    }
+
     fn process_is_gone(&self, pid: u32, identity: u64) -> Option<bool> {
         if identity != 0 {
             return pidfd::is_gone(pid, identity);

@@ -129,30 +129,45 @@ fn register(
     local: &'static Local,
     late: bool,
 ) -> Result<(ProcessRef, usize)> {
-    let nobody = Registry::newcomer(inner.tables, inner, ProcessRef::NONE);
-    let me = nobody
-        .claim_process(std::process::id(), identity(), local.parent)
-        .ok_or(FamilyError::TooManyProcesses)?;
-    let registry = Registry::newcomer(inner.tables, inner, me);
-    let lane = take_lane(&registry, late).inspect_err(|_| registry.leave())?;
-    if !registry.now_alive(lane) {
-        park();
+    loop {
+        let nobody = Registry::newcomer(inner.tables, inner, ProcessRef::NONE);
+        let me = nobody
+            .claim_process(std::process::id(), identity(), local.parent)
+            .ok_or(FamilyError::TooManyProcesses)?;
+        let registry = Registry::newcomer(inner.tables, inner, me);
+        match registry.take_lane(late) {
+            Ok(lane) if registry.now_alive(lane) => {
+                // ORDER: Relaxed. Under the mutex; other threads read it after they took their lane under it.
+                local.me.store(me.bits(), Ordering::Relaxed);
+                return Ok((me, lane));
+            }
+            // Taken for dead by a process of another pid namespace, which saw our pid before our identity. Nobody depends
+            // on a process that is still coming in: it comes in again, under another name.
+            // SAFETY: this thread has just taken the lane.
+            Ok(lane) => unsafe { registry.release_lane(lane) },
+            Err(LaneError::Dead) => {}
+            Err(error) => {
+                registry.leave();
+                return Err(refused(error));
+            }
+        }
     }
-    // ORDER: Relaxed. Under the mutex; other threads read it after they took their lane under it.
-    local.me.store(me.bits(), Ordering::Relaxed);
-    Ok((me, lane))
 }
 
 fn take_lane(registry: &Registry<'_, Inner>, late: bool) -> Result<usize> {
     match registry.take_lane(late) {
         Ok(lane) => Ok(lane),
-        Err(LaneError::Full) => Err(FamilyError::TooManyThreads),
-        Err(LaneError::Refused) => {
-            Err(OsError::new("hold", "a life word in the arena", libc::EBUSY)
-                .with_advice("its memory is damaged: some process wrote wild")
-                .into())
-        }
         Err(LaneError::Dead) => park(),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+fn refused(error: LaneError) -> FamilyError {
+    match error {
+        LaneError::Full => FamilyError::TooManyThreads,
+        _ => OsError::new("hold", "a life word in the arena", libc::EBUSY)
+            .with_advice("its memory is damaged: some process wrote wild")
+            .into(),
     }
 }
 

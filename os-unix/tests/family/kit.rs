@@ -144,6 +144,7 @@ pub fn box_spec() -> RegionSpec {
         members_offset: 64,
         members_count: MEMBERS,
         flags: flags::OWNERLESS,
+        committed: u64::MAX,
     }
 }
 

@@ -8,6 +8,7 @@ use offspring_core::wait::{Family as _, Wait, Watch};
 use offspring_os_unix::family::{Family, ObjectError};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 
 pub fn forked_child_is_a_process_of_its_own() {
     let family = family();
@@ -133,6 +134,40 @@ pub fn stopped_process_is_not_dead() {
     kill(pid, libc::SIGKILL);
     assert_eq!(reap(pid), KILLED);
     assert!(family.is_dead(child));
+}
+
+pub fn pid_of_another_namespace_proves_no_death() {
+    let family = family();
+    // SAFETY: takes an integer; from now on this process's children are in a namespace of their own.
+    if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+        println!("  not run: no right to make a pid namespace");
+        return;
+    }
+    let (mut told, tell) = std::io::pipe().unwrap();
+    let parent = (std::process::id(), family.me());
+    let pid = fork(|| {
+        let mut tell = tell;
+        assert_eq!(std::process::id(), 1);
+        family.after_fork_in_child().unwrap();
+        // The parent's number is nobody's here.
+        family.note_gone(parent.0, ProcessRef::NONE);
+        assert!(!family.is_dead(parent.1));
+        tell.write_all(&family.me().bits().to_le_bytes()).unwrap();
+        loop {
+            // SAFETY: takes nothing.
+            unsafe { libc::pause() };
+        }
+    });
+    let mut bits = [0; 8];
+    told.read_exact(&mut bits).unwrap();
+    let child = ProcessRef::from_bits(u64::from_le_bytes(bits));
+    // Number 1 here is another process.
+    family.note_gone(1, ProcessRef::NONE);
+    assert!(!family.is_dead(child));
+    kill(pid, libc::SIGKILL);
+    await_end(pid);
+    assert!(family.is_dead(child));
+    reap(pid);
 }
 
 pub fn sleeper_learns_of_a_death() {

@@ -23,6 +23,10 @@ fn main() {
         ),
         ("killed_process_is_dead_at_once", life::killed_process_is_dead_at_once),
         ("stopped_process_is_not_dead", life::stopped_process_is_not_dead),
+        (
+            "pid_of_another_namespace_proves_no_death",
+            life::pid_of_another_namespace_proves_no_death,
+        ),
         ("sleeper_learns_of_a_death", life::sleeper_learns_of_a_death),
         ("left_process_is_dead_and_its_objects_go", life::left_process_is_dead_and_its_objects_go),
         ("object_named_by_a_message_stays", life::object_named_by_a_message_stays),
