@@ -11,4 +11,5 @@ pub mod points;
 pub mod prim;
 pub mod process;
 pub mod queue;
+pub mod semaphore;
 pub mod wait;

@@ -118,11 +118,14 @@ points! {
     MemberJoined = "member.joined",
     MemberLeft = "member.left",
     // Semaphore.
-    SemHelped = "sem.helped",
     SemStamped = "sem.stamped",
     SemRecorded = "sem.recorded",
+    SemSettled = "sem.settled",
+    SemHelped = "sem.helped",
+    SemForgot = "sem.forgot",
     SemReclaimed = "sem.reclaimed",
-    SemCleared = "sem.cleared",
+    SemMemberFreed = "sem.member-freed",
+    SemSwept = "sem.swept",
     // Process start and end.
     StartRecorded = "start.recorded",
     StartForked = "start.forked",
