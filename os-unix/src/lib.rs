@@ -38,3 +38,7 @@ pub mod start;
 pub mod status;
 
 pub use error::{OsError, Result};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,9 +9,9 @@
 //! lock word is (glibc: first, musl: second word), is found out once by looking at one that the library made.
 //! Invariants:
 //!
-//! - N1 The words of a fresh robust mutex that are not zero are never changed by locking it ([`probe`] checks
+//! - N1 The words of a fresh robust mutex that are not zero are never changed by locking it (`probe` checks
 //!   that), so a cell can be set up again and again, by many at once, and a death in between leaves nothing half done.
-//! - N2 A cell is 64 bytes, which every C library's mutex fits in ([`probe`] checks that).
+//! - N2 A cell is 64 bytes, which every C library's mutex fits in (`probe` checks that).
 //!
 //! | pair | one side | other side | carries |
 //! |---|---|---|---|

@@ -3,13 +3,13 @@
 //! `spawn` does what glibc's `posix_spawn` does: the child of `clone(CLONE_VM | CLONE_VFORK)` borrows this
 //! process's memory until it has executed the program, on a stack of its own, while the calling thread stands
 //! still. So it costs the same however much memory this process has, and an error of exec comes back through a
-//! plain field. Invariants of the code that runs in the child ([`child`]):
+//! plain field. Invariants of the code that runs in the child (`child`):
 //!
 //! - C1 No signal handler of this process runs in it: all signals are blocked from before `clone` until every
 //!   handled one is back at its default.
 //! - C2 It allocates nothing, takes no lock and does not unwind: other threads of this process go on meanwhile,
 //!   and one of them may hold any lock.
-//! - C3 It writes to its own stack and to [`Job`], which nobody else looks at until the calling thread goes on.
+//! - C3 It writes to its own stack and to `Job`, which nobody else looks at until the calling thread goes on.
 
 use crate::error::{OsError, Result, errno};
 use crate::pidfd::PidFd;

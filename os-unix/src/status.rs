@@ -91,8 +91,15 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 /// Waits until `child` has ended, reaps it, and says how it ended. Any number of times, from any thread.
 pub fn wait(child: &Child) -> ExitStatus {
     loop {
-        // Without a descriptor the kernel tells of its own children all the same.
-        if child.process.fd().is_some() || !wait_unreaped(child.pid()) {
+        if child.process.fd().is_some() {
+            let _ = child.process.wait_gone(None);
+            if let Some(status) = try_wait(child) {
+                return status;
+            }
+        }
+        // Without a descriptor, or while a debugger keeps the child's end from its parent, the kernel tells of
+        // a child all the same; of what is no child (any more) only looking does.
+        if !wait_unreaped(child.pid()) {
             let _ = child.process.wait_gone(None);
         }
         if let Some(status) = try_wait(child) {
