@@ -17,12 +17,17 @@
 //! | [`status`] | how a child ended, for any number of askers |
 //! | [`lifeline`] | a child's start message, and its end when its parent is gone |
 //! | [`family`] | a process's part in a family: core's protocols over all of these |
+//! | [`image`] | the program that is running: where it lies, and what tells it from others |
+//! | [`inherited`] | what a program was started with: arguments, environment, descriptors |
+//! | [`signal`] | the signals that end a process |
+//! | [`at_exit`] | what this process does when it ends |
 //! | [`deny`] | system calls refused to the calling thread, for the tests of every fallback |
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("offspring-os-unix knows Linux only so far");
 
 pub mod arena;
+pub mod at_exit;
 pub mod barrier;
 #[doc(hidden)]
 pub mod deny;
@@ -31,9 +36,12 @@ pub mod family;
 pub mod futex;
 pub mod generation;
 pub mod headroom;
+pub mod image;
+pub mod inherited;
 pub mod life;
 pub mod lifeline;
 pub mod pidfd;
+pub mod signal;
 pub mod start;
 pub mod status;
 

@@ -210,6 +210,17 @@ impl LifelineEnd {
         Ok(())
     }
 
+    /// Takes back what [`arm`](Self::arm) did, or will have done, for whoever shares this end: for the parent, of the
+    /// end that it passed to the child and kept. Does nothing to an end that is not armed yet.
+    ///
+    /// # Errors
+    ///
+    /// None on a system that works.
+    pub fn release(&self) -> Result<()> {
+        change_flags(&self.read, |flags| flags & !libc::O_ASYNC)
+            .map_err(|code| OsError::new("disarm", "the lifeline of a child", code))
+    }
+
     /// From now on the kernel kills this process (SIGKILL) when the parent's end closes. If it has closed
     /// already, this does not return.
     ///

@@ -1,0 +1,76 @@
+//! What a program was started with, in the form in which it starts others: arguments, environment, descriptors.
+
+use crate::error::{OsError, Result};
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// The process that started this one, or the one that took over when that ended.
+#[must_use]
+pub fn parent_pid() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+/// This program's arguments, its name first.
+#[must_use]
+pub fn arguments() -> Vec<CString> {
+    std::env::args_os().filter_map(terminated).collect()
+}
+
+/// This program's environment with `name` set to `value`, `NAME=value` each.
+#[must_use]
+pub fn environment_with(name: &str, value: &str) -> Vec<CString> {
+    let others = std::env::vars_os().filter(|(other, _)| other != OsStr::new(name));
+    let all = others.chain([(name.into(), value.into())]);
+    all.filter_map(|(name, value)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    })
+    .collect()
+}
+
+/// As the C library takes it; `None` for what no program can have been started with.
+#[must_use]
+pub fn terminated(text: OsString) -> Option<CString> {
+    CString::new(text.into_vec()).ok()
+}
+
+/// Takes an inherited descriptor, and sees to it that no program started from here gets it.
+///
+/// # Errors
+///
+/// Invalid: there is no such descriptor.
+///
+/// # Safety
+///
+/// Nothing else in this process owns `fd`.
+pub unsafe fn take(fd: RawFd) -> Result<OwnedFd> {
+    // SAFETY: takes integers.
+    if fd < 0 || unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+        return Err(OsError::last("take over", format!("the inherited descriptor {fd}"))
+            .with_advice("something closed it before this library came to it"));
+    }
+    // SAFETY: it is open (just seen), and the caller promises that nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_has_the_new_value_once() {
+        let all = environment_with("PATH", "here");
+        let paths: Vec<_> =
+            all.iter().filter(|entry| entry.to_bytes().starts_with(b"PATH=")).collect();
+        assert_eq!(paths, [c"PATH=here"]);
+        assert_eq!(all.len(), std::env::vars_os().filter(|(name, _)| name != "PATH").count() + 1);
+    }
+
+    #[test]
+    fn descriptor_that_is_not_open_is_refused() {
+        // SAFETY: nobody owns a descriptor that is not open.
+        assert!(unsafe { take(1 << 20) }.unwrap_err().is_invalid());
+        // SAFETY: as above.
+        assert!(unsafe { take(-1) }.is_err());
+    }
+}
