@@ -1,5 +1,6 @@
 //! The stage `props`: the real code against plain models, on random operations, deaths and schedules.
 
+mod semaphore;
 mod waiting;
 
 use crate::report::{Progress, Report, Settings};
@@ -34,7 +35,7 @@ impl Extent {
 }
 
 /// All properties, by module.
-const PROPERTIES: &[&[Property]] = &[waiting::PROPERTIES];
+const PROPERTIES: &[&[Property]] = &[waiting::PROPERTIES, semaphore::PROPERTIES];
 
 /// Checks all properties that are asked for.
 pub fn stage(settings: &Settings, progress: &Progress) -> Report {
