@@ -1,0 +1,3 @@
+//! Our side of every question.
+
+pub mod ring;

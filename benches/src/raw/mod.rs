@@ -1,0 +1,3 @@
+//! What the machine gives when nothing stands between the program and it.
+
+pub mod memory;

@@ -1,0 +1,176 @@
+//! The questions, who answers them, and what is to be reached.
+
+use crate::Result;
+use crate::cores::Cores;
+use crate::message::{Line, Word};
+use crate::ours;
+use crate::peers::array_queue;
+
+/// Does something this many times and says how many nanoseconds that took.
+pub type Run = fn(u64, Cores) -> Result<u64>;
+
+/// In what a row is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Nanoseconds for one operation: less is better.
+    Nanos,
+    /// Millions of messages a second: more is better.
+    Rate,
+}
+
+impl Unit {
+    /// Its name behind a figure.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nanos => "ns",
+            Self::Rate => "M/s",
+        }
+    }
+
+    /// The figure for `count` operations in `nanos`.
+    pub fn figure(self, count: u64, nanos: u64) -> f64 {
+        let (count, nanos) = (count as f64, nanos.max(1) as f64);
+        match self {
+            Self::Nanos => nanos / count,
+            Self::Rate => count * 1e3 / nanos,
+        }
+    }
+
+    /// Whether this ratio of ours to theirs reaches the target.
+    pub fn meets(self, ratio: f64, target: f64) -> bool {
+        match self {
+            Self::Nanos => ratio <= target,
+            Self::Rate => ratio >= target,
+        }
+    }
+
+    /// The target in words.
+    pub fn target(self, target: f64) -> String {
+        match self {
+            Self::Nanos => format!("<= {target}x"),
+            Self::Rate => format!(">= {target}x"),
+        }
+    }
+}
+
+/// Whom we are compared with, and the ratio of ours to theirs to be reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its name.
+    pub name: &'static str,
+    /// Its measurement.
+    pub run: Run,
+    /// The ratio to reach: at most this for times, at least this for rates.
+    pub target: f64,
+}
+
+/// One question.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Its name, beginning with the question's: `r3-8B` belongs to `r3`.
+    pub name: &'static str,
+    /// The question in words.
+    pub question: &'static str,
+    /// In what it is answered.
+    pub unit: Unit,
+    /// Our measurement.
+    pub ours: Run,
+    /// The peers.
+    pub peers: &'static [Peer],
+}
+
+const fn peer(name: &'static str, run: Run, target: f64) -> Peer {
+    Peer { name, run, target }
+}
+
+/// Every question, in order.
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "r1-8B",
+        question: "many-to-many ring: put and get by one thread, 8 bytes",
+        unit: Unit::Nanos,
+        ours: ours::ring::alone::<Word>,
+        peers: &[peer("ArrayQueue", array_queue::alone::<Word>, 1.2)],
+    },
+    Row {
+        name: "r1-64B",
+        question: "the same, 64 bytes",
+        unit: Unit::Nanos,
+        ours: ours::ring::alone::<Line>,
+        peers: &[peer("ArrayQueue", array_queue::alone::<Line>, 1.2)],
+    },
+    Row {
+        name: "r2-1p1c-8B",
+        question: "the ring from one process to another, 8 bytes; the peer between threads",
+        unit: Unit::Rate,
+        ours: ours::ring::one_to_one::<Word>,
+        peers: &[peer("ArrayQueue", array_queue::one_to_one::<Word>, 1.0)],
+    },
+    Row {
+        name: "r2-1p1c-64B",
+        question: "the same, 64 bytes",
+        unit: Unit::Rate,
+        ours: ours::ring::one_to_one::<Line>,
+        peers: &[peer("ArrayQueue", array_queue::one_to_one::<Line>, 1.0)],
+    },
+    Row {
+        name: "r2-2p2c-8B",
+        question: "the ring from two processes to two, 8 bytes; the peer between threads",
+        unit: Unit::Rate,
+        ours: ours::ring::two_to_two::<Word>,
+        peers: &[peer("ArrayQueue", array_queue::two_to_two::<Word>, 1.0)],
+    },
+    Row {
+        name: "r2-2p2c-64B",
+        question: "the same, 64 bytes",
+        unit: Unit::Rate,
+        ours: ours::ring::two_to_two::<Line>,
+        peers: &[peer("ArrayQueue", array_queue::two_to_two::<Line>, 1.0)],
+    },
+];
+
+/// The rows with these names: a row's own, or a question's for all its rows. None named: all.
+pub fn select(names: &[String]) -> Result<Vec<&'static Row>> {
+    let named = |name: &str, row: &Row| {
+        let of_question = row.name.split('-').next() == Some(name);
+        row.name.eq_ignore_ascii_case(name) || of_question
+    };
+    for name in names {
+        if !ROWS.iter().any(|row| named(&name.to_lowercase(), row)) {
+            return Err(format!("there is no row {name}: `list` names them").into());
+        }
+    }
+    let chosen =
+        |row: &&Row| names.is_empty() || names.iter().any(|name| named(&name.to_lowercase(), row));
+    Ok(ROWS.iter().filter(chosen).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(chosen: &[&str]) -> Vec<&'static str> {
+        let chosen: Vec<_> = chosen.iter().map(ToString::to_string).collect();
+        select(&chosen).unwrap().iter().map(|row| row.name).collect()
+    }
+
+    #[test]
+    fn a_question_selects_all_its_rows() {
+        assert_eq!(names(&["R1"]), ["r1-8B", "r1-64B"]);
+        assert_eq!(names(&["r2-1p1c-8b", "r1-64B"]), ["r1-64B", "r2-1p1c-8B"]);
+        assert_eq!(names(&[]).len(), ROWS.len());
+    }
+
+    #[test]
+    fn an_unknown_row_is_refused() {
+        assert!(select(&["r99".into()]).is_err());
+    }
+
+    #[test]
+    fn less_is_better_for_times_and_more_for_rates() {
+        assert!(Unit::Nanos.meets(1.1, 1.2) && !Unit::Nanos.meets(1.3, 1.2));
+        assert!(Unit::Rate.meets(1.1, 1.0) && !Unit::Rate.meets(0.9, 1.0));
+        assert_eq!(Unit::Rate.figure(3_000, 1_000), 3_000.0);
+        assert_eq!(Unit::Nanos.figure(1_000, 3_000), 3.0);
+    }
+}
