@@ -1039,7 +1039,8 @@ impl Protocol for Leases {
         let swept = s.swept >= s.deaths
             && s.slot.iter().all(|w| !self.dead(s, w.owner))
             && (0..BLOCKS).all(|b| {
-                !self.dead_owner(s, s.block[b]) && !(s.block[b].ticket() && self.dead(s, s.link[b]))
+                let asks = s.block[b].ticket() && self.dead(s, s.link[b]);
+                !self.dead_owner(s, s.block[b]) && !asks
             });
         let mut workers = self.requesters()..self.threads();
         if !workers.clone().any(|t| alive(&t)) {

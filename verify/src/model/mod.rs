@@ -7,6 +7,7 @@
 pub mod checker;
 mod events;
 mod leases;
+mod lock;
 mod registry;
 mod ring;
 
@@ -26,6 +27,8 @@ pub enum Expect {
     Harmless(&'static str),
 }
 
+type Search = Box<dyn Fn(Limits, &mut dyn FnMut(u64)) -> Outcome>;
+
 /// One model in one configuration, with at most one planted mistake.
 pub struct Case {
     /// The model.
@@ -36,7 +39,7 @@ pub struct Case {
     pub mutant: Option<&'static str>,
     /// What must come out.
     pub expect: Expect,
-    search: Box<dyn Fn(Limits, &mut dyn FnMut(u64)) -> Outcome>,
+    search: Search,
 }
 
 impl std::fmt::Debug for Case {
@@ -85,9 +88,7 @@ impl Case {
     }
 }
 
-fn search(
-    protocol: impl Protocol + 'static,
-) -> Box<dyn Fn(Limits, &mut dyn FnMut(u64)) -> Outcome> {
+fn search(protocol: impl Protocol + 'static) -> Search {
     Box::new(move |limits, progress| checker::check(&protocol, limits, progress))
 }
 
@@ -157,6 +158,7 @@ pub fn all(quick: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(ring::cases(quick));
     cases.extend(leases::cases(quick));
+    cases.extend(lock::cases(quick));
     cases.extend(registry::cases(quick));
     cases.extend(events::cases(quick));
     cases
