@@ -7,6 +7,8 @@
 pub mod explore;
 pub mod fake;
 #[cfg(not(offspring_loom))]
+pub mod model;
+#[cfg(not(offspring_loom))]
 pub mod props;
 pub mod report;
 #[cfg(not(offspring_loom))]

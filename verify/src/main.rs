@@ -1,7 +1,11 @@
 //! `cargo verify <stage>`: runs one stage of the verification and fails if anything is violated.
 
+#[cfg(not(offspring_loom))]
+use offspring_verify::report::Row;
 use offspring_verify::report::{Progress, Report, Settings};
 use std::process::ExitCode;
+#[cfg(not(offspring_loom))]
+use std::time::Duration;
 
 /// One way to check.
 struct Stage {
@@ -15,6 +19,11 @@ const STAGES: &[Stage] = {
     use offspring_verify::{props, restart};
     &[
         Stage {
+            name: "model",
+            about: "every state of the protocols' machines, with deaths anywhere, and of their mutants",
+            run: model,
+        },
+        Stage {
             name: "loom",
             about: "the real code under every interleaving that loom finds, a death at every point",
             run: restart::stage,
@@ -26,6 +35,24 @@ const STAGES: &[Stage] = {
         },
     ]
 };
+
+/// The stage `model`: its reports as rows.
+#[cfg(not(offspring_loom))]
+fn model(settings: &Settings, progress: &Progress) -> Report {
+    let mut say = |name: &str, states: u64| progress.say(format!("{name}: {states} states"));
+    let reports = offspring_verify::model::run(settings.quick, settings.seconds, &mut say);
+    let rows = reports.iter().map(|report| {
+        let mutant = report.mutant.map(|mutant| format!(", but {mutant}")).unwrap_or_default();
+        let found = report.trace().join("\n  ");
+        Row {
+            name: format!("{} ({}){mutant}", report.name, report.config),
+            extent: format!("{:9} states: {}", report.states, report.summary()),
+            took: Duration::from_secs_f64(report.seconds),
+            verdict: if report.passed() { Ok(()) } else { Err(format!("  {found}")) },
+        }
+    });
+    Report { rows: rows.collect() }
+}
 
 #[cfg(offspring_loom)]
 const STAGES: &[Stage] = &[Stage {
