@@ -47,6 +47,18 @@ impl<'a> MemberTable<'a> {
         Self { entries: &entries[..most], high_water }
     }
 
+    /// The entries, for whoever makes the table anew from where they lie.
+    #[must_use]
+    pub fn entries(&self) -> &'a [AtomicU64] {
+        self.entries
+    }
+
+    /// The high-water mark, likewise.
+    #[must_use]
+    pub fn high_water(&self) -> &'a AtomicU32 {
+        self.high_water
+    }
+
     /// How many processes can be members at once.
     #[must_use]
     pub fn capacity(&self) -> usize {

@@ -10,7 +10,8 @@ use crate::prim::{AtomicU32, AtomicU64};
 
 /// Commits memory below a mapped queue.
 pub trait Commit {
-    /// Makes sure that the `len` bytes at `offset` from the queue's start have memory.
+    /// Makes sure that the `len` bytes at `offset` from the queue's start have memory. Bytes beside them, and those among them
+    /// that have memory already, keep it and their contents, whatever happens.
     ///
     /// # Errors
     ///
@@ -153,8 +154,8 @@ unsafe impl<C: Commit> Storage for Mapped<C> {
         unsafe { core::ptr::copy_nonoverlapping(from, out, len) }
     }
 
-    fn commit(&self, class: usize, count: u32) -> Result<(), NoMemory> {
-        for (offset, len) in self.geometry.ranges(class, 0, count) {
+    fn commit(&self, class: usize, from: u32, to: u32) -> Result<(), NoMemory> {
+        for (offset, len) in self.geometry.ranges(class, from, to) {
             self.commit.commit(offset, len)?;
         }
         Ok(())

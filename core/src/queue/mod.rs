@@ -56,6 +56,8 @@ mod layout;
 mod lease;
 mod mapped;
 mod put;
+#[cfg(any(feature = "points", offspring_loom))]
+mod start_at;
 mod storage;
 mod sweep;
 mod take;
@@ -70,6 +72,9 @@ pub use error::{Corrupt, GetError, NoMemory, PutError, ReplyError};
 pub use layout::{BadOptions, Class, Geometry, MOST_CLASSES, Options};
 pub use lease::{LeaseToken, Replied};
 pub use mapped::{Commit, Mapped};
+#[cfg(any(feature = "points", offspring_loom))]
+#[doc(hidden)]
+pub use start_at::{InUse, Start};
 pub use storage::{BlockHead, Head, SlotHead, Storage};
 pub use take::{Buffer, Mode, Taken};
 pub use ticket::{Answer, TicketToken};
@@ -120,6 +125,20 @@ impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
     #[inline(always)]
     pub fn new(storage: &'a S, family: &'a F, me: u16) -> Self {
         Self { storage, family, me }
+    }
+
+    /// The family.
+    #[inline(always)]
+    pub fn family(&self) -> &'a F {
+        self.family
+    }
+
+    /// The other members, beginning behind the caller's index and going round: whom a sleeper watches.
+    pub fn others(&self) -> impl Iterator<Item = crate::process::ProcessRef> + use<'a, S, F> {
+        let (members, me) = (self.storage.members(), self.me);
+        let behind = members.iter().filter(move |(index, _)| *index > me);
+        let before = members.iter().take_while(move |(index, _)| *index < me);
+        behind.chain(before).map(|(_, process)| process)
     }
 
     /// Where readers sleep.

@@ -131,6 +131,7 @@ pub unsafe trait Storage {
     /// writes of `len` bytes.
     unsafe fn read_block(&self, block: u32, out: *mut u8, len: usize);
 
-    /// Makes sure that blocks `0..count` of `class` (and their replies) have memory. May cost a system call.
-    fn commit(&self, class: usize, count: u32) -> Result<(), NoMemory>;
+    /// Makes sure that blocks `from..to` of `class` (and their replies) have memory. May cost a system call; what has memory
+    /// already keeps it and its contents.
+    fn commit(&self, class: usize, from: u32, to: u32) -> Result<(), NoMemory>;
 }

@@ -240,6 +240,44 @@ impl Family {
         self.enter().is_ok() && self.registry().lock().free_region(part)
     }
 
+    /// Gets a handle on whatever `region` is, as [`join_object`](Self::join_object) does: for the receiver of a message, who
+    /// keeps the regions that it names until its type is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`join_object`](Self::join_object), but for the kind and the type.
+    pub fn adopt(&self, region: RegionRef) -> Result<Object, ObjectError> {
+        self.enter()?;
+        let found = self.registry().look_up(region)?;
+        self.join_object(region, found.kind, found.type_hash)
+    }
+
+    /// Says that a reference to `region` is about to be committed in a message. Nothing if it is gone.
+    pub fn mark_travelled(&self, region: RegionRef) {
+        if let Ok(found) = self.registry().look_up(region) {
+            found.mark_travelled();
+        }
+    }
+
+    /// Gives memory to `len` bytes at `offset` of a region that `object` leads to, beyond what it had at first. What others
+    /// have there already stays.
+    ///
+    /// # Errors
+    ///
+    /// No memory; or the range is not inside the object.
+    pub fn commit_more(&self, object: &Object, offset: u64, len: u64) -> crate::error::Result<()> {
+        let inside = offset.checked_add(len).is_some_and(|end| end <= object.len);
+        if !inside {
+            let range = format!("{len} bytes at {offset} of an object of {}", object.len);
+            return Err(OsError::new("commit", range, libc::EINVAL));
+        }
+        let base = object.pointer.addr() - self.inner.arena.base().as_ptr().addr();
+        let page = self.inner.arena.page();
+        let from = (base as u64 + offset) / page * page;
+        let to = (base as u64 + offset + len).next_multiple_of(page);
+        self.inner.arena.commit_more(from, to - from)
+    }
+
     /// Looks an object up without becoming a member: for one that something else keeps.
     ///
     /// # Errors
