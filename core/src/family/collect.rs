@@ -16,7 +16,8 @@ use super::lock::Locked;
 use super::word::{RegionRef, RegionState};
 use crate::prim::Ordering;
 
-const WORDS: usize = MOST_REGIONS / 64;
+// A model's threads have small stacks, and its tables few entries.
+const WORDS: usize = if cfg!(offspring_loom) { 1 } else { MOST_REGIONS / 64 };
 
 /// One bit for each region.
 struct Bits([u64; WORDS]);
@@ -26,7 +27,7 @@ impl Bits {
         Self([0; WORDS])
     }
 
-    /// Sets the bit; says whether it was clear.
+    /// Sets the bit; says whether it was clear. The index is one of the region table.
     fn insert(&mut self, index: u16) -> bool {
         let (word, bit) = (usize::from(index) / 64, 1 << (index % 64));
         let clear = self.0[word] & bit == 0;

@@ -111,17 +111,19 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
 
     fn claim_lane(&self) -> Option<usize> {
         for (lane, entry) in self.tables.lanes.iter().enumerate() {
-            // ORDER: Acquire, F4.
-            let bits = entry.word.load(Ordering::Acquire);
-            let free = bits.state() == LaneState::Free || self.is_abandoned(lane, bits);
-            if !free {
-                continue;
-            }
-            // ORDER: Release, F1: a scan that sees our claim, or that we must not miss, covers this lane.
-            self.tables.head.lane_high.fetch_max(lane as u32 + 1, Ordering::Release);
-            // ORDER: AcqRel, F1 and F4.
-            if entry.word.change(bits, LaneBits::taken(self.me), Ordering::AcqRel) {
-                return Some(lane);
+            loop {
+                // ORDER: Acquire, F4.
+                let bits = entry.word.load(Ordering::Acquire);
+                if bits.state() != LaneState::Free && !self.is_abandoned(lane, bits) {
+                    break;
+                }
+                // ORDER: Release, F1: a scan that sees our claim, or that we must not miss, covers this lane.
+                self.tables.head.lane_high.fetch_max(lane as u32 + 1, Ordering::Release);
+                // ORDER: AcqRel, F1 and F4.
+                if entry.word.change(bits, LaneBits::taken(self.me), Ordering::AcqRel) {
+                    return Some(lane);
+                }
+                // Another took it, or it was freed meanwhile, perhaps by our own finding that its process is dead.
             }
         }
         None

@@ -6,6 +6,7 @@
 //!
 //! A violation prints the model's name and where its victims died; run it alone with `cargy verify loom --only NAME`.
 
+mod family;
 mod semaphore;
 mod waiting;
 
@@ -29,7 +30,7 @@ pub struct Model {
 }
 
 /// All scenarios, by module.
-const MODELS: &[&[Model]] = &[waiting::MODELS, semaphore::MODELS];
+const MODELS: &[&[Model]] = &[family::MODELS, waiting::MODELS, semaphore::MODELS];
 
 /// What is being explored, for whoever reads a panic.
 static CURRENT: Mutex<String> = Mutex::new(String::new());
