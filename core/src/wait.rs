@@ -191,23 +191,34 @@ impl Default for EventCount {
 
 /// How many turns to spin before sleeping, learned from how long it took before.
 #[derive(Debug)]
-pub struct Adaptive(AtomicU32);
+pub struct Adaptive {
+    guess: AtomicU32,
+    first_pause: u32,
+}
 
-/// Turns of the longest spin: about 20 µs of `pause` on current x86-64, a third of what waking an idle core costs.
+/// Turns of the longest spin: on current x86-64 (where a turn is 40 to 140 cycles) some tens of µs, about what waking an idle
+/// core costs.
 const MOST_TURNS: u32 = 2048;
 const FEWEST_TURNS: u32 = 16;
+const FIRST_GUESS: u32 = 256;
 
 impl Adaptive {
-    /// Starts with a medium guess.
+    /// Looks again after 1 turn, then 2, 4, … 64: for who waits for something to come.
     #[cfg(not(offspring_loom))]
     pub const fn new() -> Self {
-        Self(AtomicU32::new(256))
+        Self { guess: AtomicU32::new(FIRST_GUESS), first_pause: 1 }
     }
 
-    /// Starts with a medium guess.
+    /// Looks again after 1 turn, then 2, 4, … 64: for who waits for something to come.
     #[cfg(offspring_loom)]
     pub fn new() -> Self {
-        Self(AtomicU32::new(256))
+        Self { guess: AtomicU32::new(FIRST_GUESS), first_pause: 1 }
+    }
+
+    /// Looks again after 64 turns each: for who waits for room in something that is full. Each look takes the line away from
+    /// the one who makes the room, and there are microseconds of work in what is full.
+    pub fn patient() -> Self {
+        Self { first_pause: 64, ..Self::new() }
     }
 
     /// Tries `attempt` until it gives something or spinning does not pay any more.
@@ -217,9 +228,9 @@ impl Adaptive {
             return attempt();
         }
         // ORDER: Relaxed. A guess.
-        let guess = self.0.load(Ordering::Relaxed);
+        let guess = self.guess.load(Ordering::Relaxed);
         let most = (guess * 2).clamp(FEWEST_TURNS, MOST_TURNS);
-        let (mut turns, mut pause) = (0, 1);
+        let (mut turns, mut pause) = (0, self.first_pause);
         while turns < most {
             if let Some(done) = attempt() {
                 self.learn(guess, turns);
@@ -239,7 +250,7 @@ impl Adaptive {
         let next = guess - guess / 8 + took / 8;
         if next != guess {
             // ORDER: Relaxed. A guess; a lost update does no harm.
-            self.0.store(next, Ordering::Relaxed);
+            self.guess.store(next, Ordering::Relaxed);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! A queue in mapped memory, at whatever address this process has it.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use super::storage::{BlockHead, Head, SlotHead, Storage};
+use super::storage::{BlockHead, Head, Inline, SlotHead, Storage};
 use super::{Geometry, NoMemory};
 use crate::member::MemberTable;
 use crate::prim::{AtomicU32, AtomicU64};
@@ -126,18 +127,16 @@ unsafe impl<C: Commit> Storage for Mapped<C> {
         unsafe { MemberTable::new(self.members.as_ref(), self.high_water.as_ref()) }
     }
 
-    #[inline(always)]
-    unsafe fn write_slot(&self, index: u32, bytes: &[u8]) {
-        debug_assert!(bytes.len() <= self.geometry.inline());
-        // SAFETY: the caller owns the slot and `bytes` fit the inline bytes, which follow the slot's 16 bytes of words.
-        unsafe { copy(bytes.as_ptr(), self.slot_at(index).add(16), bytes.len()) }
-    }
+    type Inline<'s>
+        = MappedInline<'s>
+    where
+        C: 's;
 
     #[inline(always)]
-    unsafe fn read_slot(&self, index: u32, out: *mut u8, len: usize) {
-        debug_assert!(len <= self.geometry.inline());
-        // SAFETY: the caller owns the slot, `len` is within the inline bytes, `out` is valid for it.
-        unsafe { copy(self.slot_at(index).add(16), out, len) }
+    fn slot_and_bytes(&self, index: u32) -> (&SlotHead, MappedInline<'_>) {
+        let at = self.slot_at(index);
+        // SAFETY: as in `slot`; the inline bytes follow the slot's 16 bytes of words, inside its stride.
+        unsafe { (&*at.cast(), MappedInline(at.add(16), PhantomData)) }
     }
 
     #[inline]
@@ -162,13 +161,76 @@ unsafe impl<C: Commit> Storage for Mapped<C> {
     }
 }
 
-/// Copies a short message. A call of `memcpy` would cost more than the copy.
+/// The inline bytes of a mapped slot; only [`Storage::slot_and_bytes`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct MappedInline<'s>(*mut u8, PhantomData<&'s ()>);
+
+impl Inline for MappedInline<'_> {
+    #[inline(always)]
+    unsafe fn write(self, bytes: &[u8]) {
+        // SAFETY: the caller owns the slot and `bytes` fit the inline bytes.
+        unsafe { copy(bytes.as_ptr(), self.0, bytes.len()) }
+    }
+
+    #[inline(always)]
+    unsafe fn read(self, out: *mut u8, len: usize) {
+        // SAFETY: the caller owns the slot, `len` is within the inline bytes, `out` is valid for it.
+        unsafe { copy(self.0, out, len) }
+    }
+}
+
+/// Copies a short message by at most two moves of each width, which may overlap: a call of `memcpy` costs more than the copy
+/// (5 ns of 20 for 8 bytes, put and get together, on the machine this was written on).
 ///
 /// # Safety
 ///
 /// As `ptr::copy_nonoverlapping`.
 #[inline(always)]
 unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the caller's.
-    unsafe { core::ptr::copy_nonoverlapping(from, to, len) }
+    /// Copies `len` bytes, one to two times the size of `T`.
+    ///
+    /// # Safety
+    ///
+    /// As `copy`; `len` is at least the size of `T`, at most twice that.
+    #[inline(always)]
+    unsafe fn ends<T: Copy>(from: *const u8, to: *mut u8, len: usize) {
+        let last = len - size_of::<T>();
+        // SAFETY: both ranges of `size_of::<T>()` bytes lie inside `len`; `T` is plain bytes of any alignment.
+        unsafe {
+            let head = from.cast::<T>().read_unaligned();
+            let tail = from.add(last).cast::<T>().read_unaligned();
+            to.cast::<T>().write_unaligned(head);
+            to.add(last).cast::<T>().write_unaligned(tail);
+        }
+    }
+    // SAFETY: the caller's; each arm's `T` fits its lengths.
+    unsafe {
+        match len {
+            0 => {}
+            1 => *to = *from,
+            2..=3 => ends::<u16>(from, to, len),
+            4..=7 => ends::<u32>(from, to, len),
+            8..=16 => ends::<u64>(from, to, len),
+            17..=32 => ends::<[u64; 2]>(from, to, len),
+            33..=64 => ends::<[u64; 4]>(from, to, len),
+            _ => core::ptr::copy_nonoverlapping(from, to, len),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::copy;
+
+    #[test]
+    fn short_copies_copy_every_byte_and_no_more() {
+        let from: [u8; 130] = core::array::from_fn(|i| i as u8 + 1);
+        for len in 0..=128 {
+            let mut to = [0_u8; 130];
+            // SAFETY: both arrays are longer than `len`.
+            unsafe { copy(from.as_ptr(), to.as_mut_ptr(), len) };
+            assert_eq!(to[..len], from[..len]);
+            assert!(to[len..].iter().all(|b| *b == 0));
+        }
+    }
 }

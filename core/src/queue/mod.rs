@@ -71,11 +71,11 @@ mod tests;
 pub use error::{Corrupt, GetError, NoMemory, PutError, ReplyError};
 pub use layout::{BadOptions, Class, Geometry, MOST_CLASSES, Options};
 pub use lease::{LeaseToken, Replied};
-pub use mapped::{Commit, Mapped};
+pub use mapped::{Commit, Mapped, MappedInline};
 #[cfg(any(feature = "points", offspring_loom))]
 #[doc(hidden)]
 pub use start_at::{InUse, Start};
-pub use storage::{BlockHead, Head, SlotHead, Storage};
+pub use storage::{BlockHead, Head, Inline, SlotHead, Storage};
 pub use take::{Buffer, Mode, Taken};
 pub use ticket::{Answer, TicketToken};
 pub use trace::{MOST_HANDLES, handles_len, split_handles};

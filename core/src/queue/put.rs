@@ -3,11 +3,11 @@
 use super::block::Use;
 use super::word::{BlockState, SlotWord};
 use super::{
-    BLOCK_CARRIES, Message, Position, PutError, Queue, SLOT_CARRIES, SlotState, Storage,
-    TicketToken,
+    BLOCK_CARRIES, Inline, Message, Position, PutError, Queue, SLOT_CARRIES, SlotHead, SlotState,
+    Storage, TicketToken,
 };
 use crate::points::{Point, hit};
-use crate::prim::{AtomicU64, Ordering};
+use crate::prim::{AtomicU64, Ordering, spin};
 use crate::wait::Family;
 
 /// Steps beyond four laps after which a walk looks whether its hint moved. If not, nobody else acted, and the words
@@ -41,6 +41,9 @@ impl Steps {
     }
 }
 
+/// Looks at a hint that others are ahead of, each twice as long after the one before (1, 2, 4 ... 64 pauses), before the walk.
+pub(super) const TURNS: u32 = if cfg!(offspring_loom) { 1 } else { 7 };
+
 enum Claim {
     At(Position),
     Full,
@@ -56,7 +59,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     /// # Errors
     ///
     /// See [`PutError`]; `Full` and `NoRoom` may end by waiting.
-    #[inline]
+    #[inline(always)]
     pub fn try_put(&self, message: Message<'_>) -> Result<(), PutError> {
         if message.bytes.len() <= self.storage.geometry().inline()
             && self.storage.geometry().options().most_deliveries == 0
@@ -81,26 +84,29 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         self.put_block(message, true).map(|block| TicketToken { block })
     }
 
-    #[inline]
+    #[inline(always)]
     fn put_inline(&self, message: Message<'_>) -> Result<(), PutError> {
         hit(Point::PutBeforeClaim);
-        let p = match self.claim() {
-            Claim::At(p) => p,
-            other => return Err(other.error()),
+        let p = match self.claim_at_hint() {
+            Some(p) => p,
+            None => match self.claim() {
+                Claim::At(p) => p,
+                other => return Err(other.error()),
+            },
         };
         hit(Point::PutClaimed);
         if message.carries {
             self.note_carrying();
         }
-        let slot = self.storage.slot(p.index());
+        let (slot, inline) = self.storage.slot_and_bytes(p.index());
         let len = message.bytes.len() as u32 | if message.carries { SLOT_CARRIES } else { 0 };
         // ORDER: Relaxed. Published by the FULL store, Q1.
         slot.len.store(len, Ordering::Relaxed);
         // SAFETY: our CAS made the slot WRITING with our index, and nobody else touches a WRITING slot unless its owner
         // is dead. `len <= inline` was checked by `try_put`.
-        unsafe { self.storage.write_slot(p.index(), message.bytes) };
+        unsafe { inline.write(message.bytes) };
         hit(Point::PutWritten);
-        self.publish(p, false);
+        self.publish(slot, p, false);
         Ok(())
     }
 
@@ -114,16 +120,20 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             self.note_carrying();
         }
         hit(Point::PutBeforeClaim);
-        let p = match self.claim() {
-            Claim::At(p) => p,
-            other => {
-                self.free_block(block);
-                return Err(other.error());
-            }
+        let p = match self.claim_at_hint() {
+            Some(p) => p,
+            None => match self.claim() {
+                Claim::At(p) => p,
+                other => {
+                    self.free_block(block);
+                    return Err(other.error());
+                }
+            },
         };
         hit(Point::PutClaimed);
         // ORDER: Relaxed. Published by the FULL store, Q1; a sweeper checks it against the block's word.
-        self.storage.slot(p.index()).block.store(block, Ordering::Relaxed);
+        let slot = self.storage.slot(p.index());
+        slot.block.store(block, Ordering::Relaxed);
         hit(Point::PutBlockNamed);
         let owned = self.block_word(block);
         let queued = owned.to(BlockState::Queued, p.low()).with_ticket(ticket);
@@ -131,7 +141,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         // FULL slot whose block is not QUEUED.
         self.storage.block(block).word.store(queued.0, Ordering::Release);
         hit(Point::PutBlockQueued);
-        self.publish(p, true);
+        self.publish(slot, p, true);
         Ok(block)
     }
 
@@ -146,10 +156,10 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
 
     /// The commit: (L,WRITING,me) → (L,FULL).
     #[inline(always)]
-    fn publish(&self, p: Position, block: bool) {
+    fn publish(&self, slot: &SlotHead, p: Position, block: bool) {
         let full = SlotWord::new(p.lap(), 0, block, 0, SlotState::Full);
         // ORDER: Release, Q1. A plain store: the word is ours while WRITING names us.
-        self.storage.slot(p.index()).word.store(full.0, Ordering::Release);
+        slot.word.store(full.0, Ordering::Release);
         hit(Point::PutCommitted);
         let tail = &self.storage.head().tail.0;
         let next = p.next(self.capacity()).0;
@@ -161,8 +171,44 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         self.wake_reader();
     }
 
+    /// Claims the position that the hint names, if it is EMPTY. Whoever finds it taken steps back for a while and looks at the
+    /// hint again, not at the next slot: it lies in the line that the winner is about to write. So one producer at a
+    /// time has long runs, which is what a contended ring is fastest with.
+    #[inline(always)]
+    fn claim_at_hint(&self) -> Option<Position> {
+        let capacity = self.capacity();
+        for turn in 0..TURNS {
+            // ORDER: Relaxed. A hint.
+            let hint = self.storage.head().tail.0.load(Ordering::Relaxed);
+            let p = Position::checked(hint, capacity)?;
+            if self.flagged() {
+                return None;
+            }
+            let slot = self.storage.slot(p.index());
+            // ORDER: Acquire, Q2 with the EMPTY store.
+            let w = SlotWord(slot.word.load(Ordering::Acquire));
+            let empty = SlotWord::empty(p.lap());
+            let mine = SlotWord::new(p.lap(), 0, false, self.me, SlotState::Writing);
+            // ORDER: AcqRel, as in `swap_slot`.
+            if w == empty
+                && slot
+                    .word
+                    .compare_exchange(empty.0, mine.0, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return Some(p);
+            }
+            if w.lap() < p.lap() {
+                return None; // full, or held by an older lap: the walk finds out
+            }
+            (0..1 << turn).for_each(|_| spin());
+        }
+        None
+    }
+
     /// Claims the next position: walks from the hint over claimed ones to the first EMPTY.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn claim(&self) -> Claim {
         let capacity = self.capacity();
         let hint = &self.storage.head().tail.0;

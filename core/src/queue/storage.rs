@@ -77,6 +77,24 @@ const _: () = {
     assert!(size_of::<Head>() == 512);
 };
 
+/// The inline bytes of one slot: `geometry().inline()` of them.
+pub trait Inline: Copy {
+    /// Copies `bytes` into the slot.
+    ///
+    /// # Safety
+    ///
+    /// The caller's member owns the slot (WRITING), and `bytes` are at most `geometry().inline()`.
+    unsafe fn write(self, bytes: &[u8]);
+
+    /// Copies the first `len` bytes of the slot to `out`.
+    ///
+    /// # Safety
+    ///
+    /// The caller's member owns the slot (READING), `len` is at most `geometry().inline()`, and `out` is valid for
+    /// writes of `len` bytes.
+    unsafe fn read(self, out: *mut u8, len: usize);
+}
+
 /// Where a queue lies.
 ///
 /// # Safety
@@ -101,20 +119,13 @@ pub unsafe trait Storage {
     /// Who takes part.
     fn members(&self) -> MemberTable<'_>;
 
-    /// Copies `bytes` into the slot.
-    ///
-    /// # Safety
-    ///
-    /// The caller's member owns the slot (WRITING), and `bytes` are at most `geometry().inline()`.
-    unsafe fn write_slot(&self, index: u32, bytes: &[u8]);
+    /// Where the inline bytes of a slot are.
+    type Inline<'s>: Inline
+    where
+        Self: 's;
 
-    /// Copies the first `len` bytes of the slot to `out`.
-    ///
-    /// # Safety
-    ///
-    /// The caller's member owns the slot (READING), `len` is at most `geometry().inline()`, and `out` is valid for
-    /// writes of `len` bytes.
-    unsafe fn read_slot(&self, index: u32, out: *mut u8, len: usize);
+    /// The words of slot `index` and its inline bytes, both with one check of the index (as [`slot`](Self::slot)).
+    fn slot_and_bytes(&self, index: u32) -> (&SlotHead, Self::Inline<'_>);
 
     /// Copies `bytes` into the block.
     ///

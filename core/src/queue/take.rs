@@ -6,11 +6,11 @@
 
 use super::block::{NoBlock, Use};
 use super::lease::LeaseToken;
-use super::put::Steps;
+use super::put::{Steps, TURNS};
 use super::word::{BlockState, SlotWord};
-use super::{GetError, Position, Queue, SLOT_CARRIES, SlotState, Storage};
+use super::{GetError, Inline, Position, Queue, SLOT_CARRIES, SlotHead, SlotState, Storage};
 use crate::points::{Point, hit};
-use crate::prim::Ordering;
+use crate::prim::{Ordering, spin};
 use crate::wait::Family;
 
 /// Where a message is copied to.
@@ -63,7 +63,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     /// # Errors
     ///
     /// See [`GetError`]; `Empty`, `Leased` and `NoRoom` may end by waiting.
-    #[inline]
+    #[inline(always)]
     pub fn try_take<B: Buffer>(
         &self,
         mode: Mode,
@@ -80,7 +80,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         done
     }
 
-    #[inline]
+    #[inline(always)]
     fn take<B: Buffer>(
         &self,
         mode: Mode,
@@ -93,13 +93,64 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         if self.family.death_epoch() != calm.swept.load(Ordering::Relaxed) {
             self.sweep_if_due();
         }
-        let found = match self.given_back_waiting() {
-            true => match self.find_returned(mode, spare)? {
-                Some(found) => found,
-                None => self.walk(mode, thorough, spare)?,
-            },
-            false => self.walk(mode, thorough, spare)?,
-        };
+        if mode == Mode::Get
+            && !self.given_back_waiting()
+            && let Some((p, w)) = self.claim_full_at_hint()
+        {
+            let hint = Some(p.next(self.capacity()));
+            return self.finish_inline(mode, p, w, hint, buffer, spare);
+        }
+        self.take_by_walk(mode, thorough, buffer, spare)
+    }
+
+    /// Claims the item at the hint, if it is FULL and lies in its slot; steps back from others as the producers' does.
+    #[inline(always)]
+    fn claim_full_at_hint(&self) -> Option<(Position, SlotWord)> {
+        let capacity = self.capacity();
+        for turn in 0..TURNS {
+            // ORDER: Relaxed. A hint.
+            let hint = self.storage.head().head.0.load(Ordering::Relaxed);
+            let p = Position::checked(hint, capacity)?;
+            let slot = self.storage.slot(p.index());
+            // ORDER: Acquire, Q1 with the FULL store.
+            let w = SlotWord(slot.word.load(Ordering::Acquire));
+            if w.lap() == p.lap() {
+                match w.state() {
+                    SlotState::Full if w.is_block() => return None,
+                    SlotState::Full => {
+                        hit(Point::GetBeforeClaim);
+                        let mine = w.with(self.me, SlotState::Reading);
+                        // ORDER: AcqRel, as in `swap_slot`.
+                        if slot
+                            .word
+                            .compare_exchange(w.0, mine.0, Ordering::AcqRel, Ordering::Relaxed)
+                            .is_ok()
+                        {
+                            hit(Point::GetClaimed);
+                            return Some((p, mine));
+                        }
+                    }
+                    SlotState::Reading | SlotState::Writing => {}
+                    _ => return None, // nothing there: the walk finds out why
+                }
+            } else if w.lap() < p.lap() {
+                return None;
+            }
+            (0..1 << turn).for_each(|_| spin());
+        }
+        None
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_by_walk<B: Buffer>(
+        &self,
+        mode: Mode,
+        thorough: bool,
+        buffer: &mut B,
+        spare: &mut Option<u32>,
+    ) -> Result<Taken, GetError> {
+        let found = self.walk(mode, thorough, spare)?;
         match found {
             Found::Slot(p, w, hint) if w.is_block() => self.finish_block(mode, p, hint, buffer),
             Found::Slot(p, w, hint) => self.finish_inline(mode, p, w, hint, buffer, spare),
@@ -107,8 +158,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         }
     }
 
-    /// Finds and claims the first item there, from the head hint on.
-    #[inline]
+    /// Finds and claims an item: one that was given back, else the first one there from the head hint on.
     fn walk(
         &self,
         mode: Mode,
@@ -123,6 +173,12 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             // A restart costs more than a step: it follows a repair or a check of everything.
             if !steps.take(64, capacity, hint) {
                 return Err(GetError::Corrupt);
+            }
+            // In each turn: what a repair of the last one gave back may lie behind the hint, or in no slot.
+            if self.given_back_waiting()
+                && let Some(found) = self.find_returned(mode, spare)?
+            {
+                return Ok(found);
             }
             // ORDER: Relaxed. A hint.
             let mut p = Position::checked(hint.load(Ordering::Relaxed), capacity)
@@ -202,13 +258,12 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                         return Err(GetError::Empty);
                     }
                     SlotState::Closed => {
-                        if self.given_back_waiting() {
-                            if let Some(found) = self.find_returned(mode, spare)? {
-                                return Ok(found);
-                            }
-                        }
                         match self.closed_check() {
-                            None => continue 'again,
+                            None => {
+                                // Somebody else is at it, or what we saw is old.
+                                spin();
+                                continue 'again;
+                            }
                             Some(GetError::Leased { .. }) if self.due(&mut thorough) => {
                                 continue 'again;
                             }
@@ -237,7 +292,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     }
 
     /// An item that lies in its slot, which is READING by us.
-    #[inline]
+    #[inline(always)]
     fn finish_inline<B: Buffer>(
         &self,
         mode: Mode,
@@ -247,18 +302,18 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         buffer: &mut B,
         spare: &mut Option<u32>,
     ) -> Result<Taken, GetError> {
-        let slot = self.storage.slot(p.index());
+        let (slot, inline) = self.storage.slot_and_bytes(p.index());
         // ORDER: Relaxed. Published by the FULL store (Q1), which our claim read.
         let raw = slot.len.load(Ordering::Relaxed);
         let (len, carries) = ((raw & !SLOT_CARRIES) as usize, raw & SLOT_CARRIES != 0);
         if len > self.storage.geometry().inline() {
-            self.empty_slot(p, hint);
+            self.empty_slot(slot, p, hint);
             return Err(GetError::Corrupt);
         }
         let room = buffer.room(len);
         // SAFETY: the slot is READING by us; `len <= inline` was just checked, since it was read from shared memory; `room`
         // is valid for `len` bytes by `Buffer`'s promise.
-        unsafe { self.storage.read_slot(p.index(), room, len) };
+        unsafe { inline.read(room, len) };
         buffer.filled(len, carries);
         hit(Point::GetCopied);
         match (mode, spare.take()) {
@@ -267,13 +322,13 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                 let bytes = unsafe { core::slice::from_raw_parts(room, len) };
                 self.move_to_block(p, w, block, super::Message { bytes, carries });
                 hit(Point::LeaseHeld);
-                self.empty_slot(p, hint);
+                self.empty_slot(slot, p, hint);
                 hit(Point::LeaseSlotEmptied);
                 Ok(Taken::Lease(LeaseToken { block, deliveries: w.generation() }))
             }
             (_, unused) => {
                 *spare = unused;
-                self.empty_slot(p, hint);
+                self.empty_slot(slot, p, hint);
                 Ok(Taken::Item)
             }
         }
@@ -281,11 +336,11 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
 
     /// (L,READING,me) → (L+1,EMPTY), the hint, and a wake for a writer.
     #[inline(always)]
-    fn empty_slot(&self, p: Position, hint: Option<Position>) {
+    fn empty_slot(&self, slot: &SlotHead, p: Position, hint: Option<Position>) {
         let empty = SlotWord::empty(p.lap() + 1);
         // ORDER: Release, Q2. A plain store: the word is ours while READING names us. For an inline item that was got, this
         // is the commit.
-        self.storage.slot(p.index()).word.store(empty.0, Ordering::Release);
+        slot.word.store(empty.0, Ordering::Release);
         hit(Point::GetCommitted);
         if let Some(next) = hint {
             let head = &self.storage.head().head.0;
@@ -308,10 +363,11 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         buffer: &mut B,
     ) -> Result<Taken, GetError> {
         // ORDER: Relaxed. Published by the FULL store (Q1); checked before use.
-        let block = self.storage.slot(p.index()).block.load(Ordering::Relaxed);
+        let slot = self.storage.slot(p.index());
+        let block = slot.block.load(Ordering::Relaxed);
         let leased = self.known(block) && self.lease_queued(block, p);
         hit(Point::GetBlockTaken);
-        self.empty_slot(p, hint);
+        self.empty_slot(slot, p, hint);
         hit(Point::LeaseSlotEmptied);
         if leased { self.finish_lease(mode, block, buffer) } else { Err(GetError::Corrupt) }
     }

@@ -3,7 +3,7 @@
 //! A message that carries handles begins with them: a 16-bit count, then so many 64-bit region references, little-endian.
 
 use super::word::BlockState;
-use super::{Queue, SLOT_CARRIES, SlotState, Storage};
+use super::{Inline, Queue, SLOT_CARRIES, SlotState, Storage};
 use crate::prim::Ordering;
 use crate::wait::Family;
 
@@ -53,7 +53,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             self.list(len, found, |out, n| {
                 // SAFETY: `n <= len <= inline`, `out` has room for it. We may not own the slot any more: the bytes are used only
                 // as numbers to look up, each checked, and a wrong one keeps a region a little longer.
-                unsafe { self.storage.read_slot(index, out, n) };
+                unsafe { self.storage.slot_and_bytes(index).1.read(out, n) };
             });
         }
         self.each_block(|block| {

@@ -1,0 +1,54 @@
+//! The family that this process is in: one for its whole life, made by the first need or joined by a child's start.
+
+use crate::error::{Error, Kind, Result, Subject};
+use crate::sys::{self, Family, FamilyError, OwnedFile};
+use offspring_core::process::ProcessRef;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+static FAMILY: OnceLock<Family> = OnceLock::new();
+
+/// The family; the first call in a process that nobody started founds one.
+///
+/// Errors: `NoMemory`, `Os`. Nothing is kept of a failure: the next call tries again.
+#[inline]
+pub(crate) fn family() -> Result<&'static Family> {
+    match FAMILY.get() {
+        Some(family) => Ok(family),
+        None => found(),
+    }
+}
+
+#[cold]
+fn found() -> Result<&'static Family> {
+    static FOUNDING: Mutex<()> = Mutex::new(());
+    let _one = FOUNDING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(family) = FAMILY.get() {
+        return Ok(family);
+    }
+    register_kinds();
+    let family = Family::create(&sys::Options::default())
+        .map_err(|error| refused("found a family of processes", error))?;
+    Ok(FAMILY.get_or_init(|| family))
+}
+
+/// Takes part in the family whose arena a child was handed by `parent`.
+pub(crate) fn join(arena: OwnedFile, parent: ProcessRef) -> Result<&'static Family> {
+    register_kinds();
+    let family = Family::join(arena, parent)
+        .map_err(|error| refused("join the family of the parent process", error))?;
+    Ok(FAMILY.get_or_init(|| family))
+}
+
+/// Says how to find the references in each kind of object, before there is any.
+fn register_kinds() {
+    crate::process::register_kinds();
+    sys::set_trace(crate::queue::KIND, crate::queue::trace);
+}
+
+fn refused(text: &str, error: FamilyError) -> Error {
+    let kind = match &error {
+        FamilyError::Os(os) if os.is_out_of_memory() => Kind::NoMemory,
+        _ => Kind::Os,
+    };
+    Error::caused(kind, Subject::None, text, error)
+}

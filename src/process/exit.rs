@@ -1,0 +1,55 @@
+//! What happens to children when their parent ends normally: daemons are terminated, the others waited for.
+//!
+//! "Normally" is the end of the guard that `init` returns, `std::process::exit`, and the return from `main`. When a
+//! process is killed or aborts, the kernel ends its children by their lifelines, daemons or not.
+
+use super::children;
+use crate::sys;
+use std::sync::Once;
+use std::time::Duration;
+
+/// How long a daemon may take to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Applies the rules, in the order of Python's: daemons are asked to end (SIGTERM), everybody else is waited for, however
+/// long that takes. A daemon that still lives two seconds later is killed.
+///
+/// Any number of times; detached children are left alone.
+pub(crate) fn end() {
+    loop {
+        let all = children::all();
+        let (daemons, others): (Vec<_>, Vec<_>) =
+            all.into_iter().filter(|child| !child.is_detached()).partition(|child| child.daemon);
+        if daemons.is_empty() && others.is_empty() {
+            return;
+        }
+        for daemon in &daemons {
+            // It has ended, or the kernel will end it with this process.
+            let _ = daemon.send_signal(sys::signal::TERMINATE);
+        }
+        for child in &others {
+            child.wait();
+        }
+        let until = sys::now().after(GRACE.as_nanos() as u64);
+        for daemon in &daemons {
+            if daemon.wait_deadline(until).is_none() {
+                let _ = daemon.send_signal(sys::signal::KILL);
+                daemon.wait();
+            }
+        }
+        // Somebody may have started another one meanwhile.
+    }
+}
+
+/// Applies the rules when this process ends, also by `std::process::exit`. A failure to register leaves the guard.
+pub(crate) fn register() {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        let _ = sys::at_exit::at_exit(last);
+    });
+}
+
+extern "C" fn last() {
+    // A panic must not leave a C function; it was printed, and this process ends anyway.
+    let _ = std::panic::catch_unwind(end);
+}

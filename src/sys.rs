@@ -1,0 +1,27 @@
+//! The operating system: the one file of this crate that names it. Re-exports one back end under portable names.
+
+#[cfg(unix)]
+pub(crate) use offspring_os_unix::{
+    OsError, at_exit,
+    family::{Family, FamilyError, Object, ObjectError, Options, set_trace},
+    futex::now,
+    generation::current as generation,
+    image,
+    inherited,
+    lifeline::{Lifeline, LifelineEnd},
+    signal,
+    start::{Child, Start, Stdio},
+    status::{self, ExitStatus, signal_name},
+};
+
+/// A file, socket or pipe that this process owns.
+#[cfg(unix)]
+pub(crate) type OwnedFile = std::os::fd::OwnedFd;
+
+#[cfg(unix)]
+pub(crate) use std::os::fd::AsFd;
+
+#[cfg(not(unix))]
+compile_error!("offspring has a back end for Unix only so far");
+
+pub(crate) use offspring_core::family::{RegionRef, RegionSpec, flags};
