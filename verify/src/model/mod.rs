@@ -4,12 +4,14 @@
 //! state. A *mutant* is the same model with one planted mistake: the checker must find it, else the model would not
 //! notice that mistake in the protocol either.
 
+mod barrier;
 pub mod checker;
 mod events;
 mod leases;
 mod lock;
 mod registry;
 mod ring;
+mod semaphore;
 
 use checker::{Limits, Outcome, Protocol, Verdict};
 use std::time::{Duration, Instant};
@@ -158,7 +160,9 @@ pub fn all(quick: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(ring::cases(quick));
     cases.extend(leases::cases(quick));
+    cases.extend(barrier::cases(quick));
     cases.extend(lock::cases(quick));
+    cases.extend(semaphore::cases(quick));
     cases.extend(registry::cases(quick));
     cases.extend(events::cases(quick));
     cases
