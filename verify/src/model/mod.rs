@@ -6,6 +6,7 @@
 
 mod barrier;
 pub mod checker;
+mod close;
 mod events;
 mod leases;
 mod lock;
@@ -160,6 +161,7 @@ pub fn all(quick: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(ring::cases(quick));
     cases.extend(leases::cases(quick));
+    cases.extend(close::cases(quick));
     cases.extend(barrier::cases(quick));
     cases.extend(lock::cases(quick));
     cases.extend(semaphore::cases(quick));
