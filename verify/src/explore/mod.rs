@@ -4,6 +4,9 @@
 //! chosen out here: one exploration without a death, then one for each point that the victim passes (and for each pair,
 //! with two victims), so that the choice adds no branches. The enumeration ends when no execution reaches the point.
 //!
+//! With a time given, a model is explored with one preemption first, then two, and so on: what was cut short then is the
+//! deepest round, and every death was met with fewer preemptions.
+//!
 //! A violation prints the model's name and where its victims died; run it alone with `cargy verify loom --only NAME`.
 
 mod family;
@@ -58,16 +61,17 @@ pub fn stage(settings: &Settings, progress: &Progress) -> Report {
             Instant::now() + left / (models.len() - i) as u32
         });
         report.row(model.name, || {
+            let first = if share.is_some() { 1 } else { bound };
             let mut explorer = Explorer {
                 model,
-                bound,
+                bound: first,
                 until: share,
                 progress,
                 runs: 0,
                 executions: 0,
                 cut: false,
             };
-            let verdict = explorer.every_death(&[]).map(|_| ());
+            let verdict = explorer.deepen(bound);
             (explorer.extent(), verdict)
         });
         progress.step();
@@ -87,11 +91,26 @@ struct Explorer<'a> {
 
 impl Explorer<'_> {
     fn extent(&self) -> String {
-        let cut = if self.cut { ", cut short" } else { "" };
+        let cut = match self.bound - usize::from(self.cut) {
+            _ if !self.cut => String::new(),
+            0 => " cut short".to_owned(),
+            whole => format!(" cut short, {whole} whole"),
+        };
         format!(
             "{:4} explorations {:9} executions, bound {}{cut}",
             self.runs, self.executions, self.bound
         )
+    }
+
+    /// Explores every death with so many preemptions, and then one more each time up to `bound`.
+    fn deepen(&mut self, bound: usize) -> Result<(), String> {
+        loop {
+            self.every_death(&[])?;
+            if self.cut || self.bound >= bound {
+                return Ok(());
+            }
+            self.bound += 1;
+        }
     }
 
     /// Explores with the first victims dying at `deaths`, then with each further victim dying at every point it passes.
