@@ -15,8 +15,8 @@ use std::vec::Vec;
 
 const PROCESSES: usize = 4;
 const LANES: usize = 6;
-const REGIONS: usize = 8;
-const HEAP: u64 = 16 * GRANULE;
+const REGIONS: usize = 80;
+const HEAP: u64 = 96 * GRANULE;
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -282,6 +282,22 @@ fn thread_that_comes_between_the_two_looks_saves_its_process() {
 }
 
 #[test]
+fn thread_that_comes_during_the_first_look_is_seen_by_the_second() {
+    let machine = Machine::new();
+    let (a, first) = machine.join(10);
+    let (b, _) = machine.join(11);
+    machine.mark(first);
+    let me = a.me;
+    // Behind what the first scan covers, and before the mark, so that the thread sees nothing of a suspicion.
+    machine.at_look(2, move |machine| {
+        assert_eq!(machine.word(me).state(), ProcessState::Alive);
+        assert_eq!(machine.see(me).take_lane(false), Ok(2));
+    });
+    assert!(!b.is_dead(me));
+    assert_eq!(machine.word(me).state(), ProcessState::Alive);
+}
+
+#[test]
 fn thread_that_comes_too_late_does_not_come_in() {
     let machine = Machine::new();
     let (a, first) = machine.join(10);
@@ -444,6 +460,23 @@ fn chain_of_names_keeps_every_link() {
     let index = b.look_up(regions[2]).unwrap().members.find(b.me).unwrap();
     b.lock().leave(regions[2], index);
     assert_eq!((b.regions_in_use(), machine.committed_bytes()), (0, 0));
+}
+
+#[test]
+fn name_that_leads_far_back_is_followed() {
+    let machine = Machine::new();
+    let (a, first) = machine.join(10);
+    let (b, _) = machine.join(11);
+    let low = make(&a, &SPEC).0;
+    let others: Vec<_> = (1..70).map(|_| make(&a, &SPEC).0).collect();
+    let (high, last) = (others[67], others[68]);
+    b.lock().join(high, 3, 9).unwrap();
+    name(&machine, high, low);
+    name(&machine, low, last);
+    machine.mark(first);
+    assert!(b.is_dead(a.me));
+    assert!(b.look_up(low).is_ok() && b.look_up(last).is_ok());
+    assert_eq!(b.regions_in_use(), 3);
 }
 
 #[test]

@@ -35,6 +35,9 @@ fn main() {
         ("kill_at_every_point_leaks_nothing", life::kill_at_every_point_leaks_nothing),
         ("death_between_mark_and_notice_is_told", life::death_between_mark_and_notice_is_told),
         ("stop_outside_the_lock_blocks_nobody", life::stop_outside_the_lock_blocks_nobody),
+        ("member_without_the_barrier_is_refused", start::member_without_the_barrier_is_refused),
+        ("deaths_are_found_without_pidfds", start::deaths_are_found_without_pidfds),
+        ("sleeper_learns_of_a_death_without_waitv", start::sleeper_learns_of_a_death_without_waitv),
         ("random_kills_leak_nothing", random::random_kills_leak_nothing),
     ];
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));

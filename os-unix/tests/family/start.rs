@@ -1,11 +1,12 @@
-//! Joining after exec, and what is refused.
+//! Joining after exec, what is refused, and systems that lack something.
 
 use crate::kit::{audit, check_leaf, family, leaf, put, take};
 use crate::{kit, kit::box_spec};
 use offspring_core::family::RegionRef;
 use offspring_core::process::ProcessRef;
 use offspring_os_unix::arena::Arena;
-use offspring_os_unix::family::{Family, FamilyError};
+use offspring_os_unix::deny::deny;
+use offspring_os_unix::family::{Family, FamilyError, Options};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -79,4 +80,33 @@ pub fn what_is_no_family_is_refused() {
     let pipe = std::io::pipe().unwrap().0;
     let error = Family::join(pipe.into(), ProcessRef::NONE).unwrap_err();
     assert!(matches!(error, FamilyError::Os(_)), "{error}");
+}
+
+/// The system call fails as on a system that has none, here and in all that this process forks.
+fn without(calls: &[libc::c_long]) {
+    deny(calls, libc::ENOSYS).unwrap();
+}
+
+pub fn member_without_the_barrier_is_refused() {
+    let family = family();
+    let fd = family.arena_fd().try_clone_to_owned().unwrap();
+    without(&[libc::SYS_membarrier]);
+    let error = Family::join(fd, family.me()).unwrap_err();
+    assert!(matches!(error, FamilyError::Barrier(_)), "{error}");
+    assert_eq!(family.processes_alive(), 1);
+    // A root that has none founds a family with fences, which anybody may join.
+    let other = Family::create(&Options::default()).unwrap();
+    let fd = other.arena_fd().try_clone_to_owned().unwrap();
+    assert_eq!(Family::join(fd, other.me()).unwrap().id(), other.id());
+}
+
+pub fn deaths_are_found_without_pidfds() {
+    without(&[libc::SYS_pidfd_open]);
+    crate::life::killed_process_is_dead_at_once();
+    crate::life::kill_at_every_point_leaks_nothing();
+}
+
+pub fn sleeper_learns_of_a_death_without_waitv() {
+    without(&[libc::SYS_futex_waitv]);
+    crate::life::sleeper_learns_of_a_death();
 }
