@@ -1,6 +1,6 @@
 //! The asymmetric barrier between processes, and what happens without it.
 
-use crate::support::{child, count, join, shared, until};
+use crate::support::{child, join, shared};
 use offspring_core::prim::{AtomicU32, Ordering};
 use offspring_os_unix::barrier::{self, Barrier};
 use offspring_os_unix::{deny, status};
@@ -11,40 +11,55 @@ crate::cases![
     barrier_taken_away_later_ends_the_process,
 ];
 
+/// Lines that the publisher writes just before its store, so that the store waits in the processor's buffer behind them.
+const AHEAD: usize = 48;
+
 /// Store, barrier, load in two processes, again and again: not both may miss the other's store.
 fn never_both_miss(light: Barrier, heavy: Barrier) {
-    const ROUNDS: u32 = 20_000;
+    let rounds = 30_000;
     let words = shared();
-    let [x, y, saw_x, saw_y, turn] = [0, 16, 32, 48, 64].map(|i| &words[i]);
-    // Spins before it sleeps: a round takes less time than going to sleep.
-    let meet = |value: u32| {
-        count(turn);
-        let met = || turn.load(Ordering::Acquire) >= value;
-        if !(0..20_000).any(|_| {
-            met() || {
-                std::hint::spin_loop();
-                false
+    let line = |i: usize| &words[i * 16];
+    let [x, y, saw_x, saw_y, at_x, at_y] = [0, 1, 2, 3, 4, 5].map(line);
+    let ahead = || (8..8 + AHEAD).map(line);
+    // Both leave this at once: spinning, and giving up the processor only where there is but one.
+    let meet = |mine: &AtomicU32, other: &AtomicU32, value: u32| {
+        mine.store(value, Ordering::Release);
+        let mut turns = 0_u32;
+        while other.load(Ordering::Acquire) < value {
+            turns += 1;
+            if turns.is_multiple_of(4096) {
+                std::thread::yield_now();
             }
-        }) {
-            until(turn, value);
+            std::hint::spin_loop();
         }
     };
-    let side = |mine: &AtomicU32, other: &AtomicU32, saw: &AtomicU32, pass: &dyn Fn()| {
-        for round in 1..=ROUNDS {
-            meet(4 * round - 2);
-            mine.store(round, Ordering::Relaxed);
-            pass();
-            saw.store(other.load(Ordering::Relaxed), Ordering::Relaxed);
-            meet(4 * round);
-            let saw = [saw_x, saw_y].map(|saw| saw.load(Ordering::Relaxed));
-            assert!(
-                saw.iter().any(|saw| *saw >= round),
-                "round {round}: both missed the other's store: {saw:?}"
-            );
-        }
+    let check = |round: u32| {
+        let saw = [saw_x, saw_y].map(|saw| saw.load(Ordering::Relaxed));
+        assert!(saw.contains(&round), "round {round}: both missed the other's store: {saw:?}");
     };
-    let publisher = child(|| side(x, y, saw_x, &|| light.light()));
-    side(y, x, saw_y, &|| heavy.heavy());
+    let publisher = child(|| {
+        for round in 1..=rounds {
+            meet(at_x, at_y, 2 * round - 1);
+            ahead().for_each(|word| word.store(round, Ordering::Relaxed));
+            x.store(round, Ordering::Relaxed);
+            light.light();
+            saw_x.store(y.load(Ordering::Relaxed), Ordering::Relaxed);
+            meet(at_x, at_y, 2 * round);
+            check(round);
+        }
+    });
+    for round in 1..=rounds {
+        // They are in this processor's cache then, and the other has to fetch them.
+        ahead().for_each(|word| word.store(0, Ordering::Relaxed));
+        meet(at_y, at_x, 2 * round - 1);
+        // At another time in each round.
+        (0..round % 12).for_each(|_| std::hint::spin_loop());
+        y.store(round, Ordering::Relaxed);
+        heavy.heavy();
+        saw_y.store(x.load(Ordering::Relaxed), Ordering::Relaxed);
+        meet(at_y, at_x, 2 * round);
+        check(round);
+    }
     join(&publisher);
 }
 

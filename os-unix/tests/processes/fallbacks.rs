@@ -10,6 +10,7 @@ use offspring_os_unix::{deny, futex, generation};
 crate::cases![
     first_word_is_noticed_at_once_without_futex_waitv,
     other_words_are_noticed_soon_without_futex_waitv,
+    changed_word_is_seen_before_sleeping_without_futex_waitv,
     deadline_holds_without_futex_waitv,
     looking_makes_no_system_call,
     forbidden_call_kills,
@@ -61,6 +62,21 @@ fn other_words_are_noticed_soon_without_futex_waitv() {
         until_asleep(&sleeper);
         count(&words[48]);
         join(&sleeper);
+    });
+}
+
+fn changed_word_is_seen_before_sleeping_without_futex_waitv() {
+    without_futex_waitv(|| {
+        const TIMES: u64 = 20;
+        let words = shared();
+        words[32].store(1, Ordering::Release);
+        let begin = futex::now();
+        for _ in 0..TIMES {
+            let watches = [16, 32].map(|i| Watch { word: &words[i], seen: 0 });
+            assert_eq!(futex::wait(&watches, None), Woken::Maybe);
+        }
+        // Each sleep would take 100 ms.
+        assert!(futex::now() < begin.after(TIMES * futex::RECHECK / 2));
     });
 }
 

@@ -216,7 +216,9 @@ fn holder_killed_at_every_instruction_leaves_a_usable_cell() {
         }
         life::release(cell).unwrap();
     }
-    println!("    {all} instructions, killed at one in {stride}; died before, holding, after: {seen:?}");
+    println!(
+        "    {all} instructions, killed at one in {stride}; died before, holding, after: {seen:?}"
+    );
     assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
 }
 

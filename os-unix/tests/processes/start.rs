@@ -2,6 +2,7 @@
 
 use crate::again::MARK;
 use crate::support::{KILLED, child, join, kill, middle_and_p99, stand};
+use offspring_core::prim::{AtomicU32, Ordering};
 use offspring_os_unix::start::{self, Start, Stdio};
 use offspring_os_unix::status::{self, ExitStatus};
 use offspring_os_unix::{deny, futex};
@@ -14,6 +15,8 @@ crate::cases![
     child_gets_exactly_these_where_close_range_is_refused,
     child_gets_exactly_these_where_directories_are_refused_too,
     child_starts_with_default_handlers_and_the_callers_mask,
+    handlers_never_run_in_the_borrowed_memory,
+    broken_pipes_end_the_child_and_ignored_signals_stay_ignored,
     child_gets_exactly_the_environment_it_was_given,
     failed_exec_is_an_error_and_leaves_no_child,
     many_threads_start_children_at_once,
@@ -29,11 +32,11 @@ pub fn again(arguments: &[&CStr]) -> Start<'static> {
     Start { argv: argv.collect(), ..Start::default() }
 }
 
-/// A copy of `fd` with the number `number`, not close-on-exec; what had the number is closed.
+/// A copy of `fd` with the number `number`, close-on-exec; what had the number is closed.
 fn at(number: i32, fd: impl AsFd) -> OwnedFd {
     // SAFETY: takes integers; the cases use numbers that nothing else has.
     unsafe {
-        assert_eq!(libc::dup2(fd.as_fd().as_raw_fd(), number), number);
+        assert_eq!(libc::dup3(fd.as_fd().as_raw_fd(), number, libc::O_CLOEXEC), number);
         OwnedFd::from_raw_fd(number)
     }
 }
@@ -73,6 +76,11 @@ fn child_gets_exactly_the_descriptors_it_was_given() {
     let four = at(4, &files[1].0);
     let five = at(5, &files[2].0);
     let _leaked: Vec<_> = (60..200).map(|number| at(number, &files[3].1)).collect();
+    // exec would close none of them by itself, but those that are to be passed.
+    for number in 7..200 {
+        // SAFETY: takes integers; fails where there is no such descriptor.
+        unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    }
     let out = &files[3].0;
     for round in 0..4 {
         let mut start = again(&[c"report"]);
@@ -134,6 +142,62 @@ fn child_starts_with_default_handlers_and_the_callers_mask() {
         (libc::sigismember(&mask, libc::SIGTERM), libc::sigismember(&mask, libc::SIGINT))
     };
     assert_eq!(still_blocked, (1, 0), "the caller's own mask is as before");
+}
+
+/// The process that the handler below belongs to, and whether it ever ran in another.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+static STRAYED: AtomicU32 = AtomicU32::new(0);
+
+/// A storm of signals to this process and its children: until it executes its program, a child has this process's
+/// memory, and must not run its handlers in there.
+fn handlers_never_run_in_the_borrowed_memory() {
+    extern "C" fn handler(_: libc::c_int) {
+        if std::process::id() != OWNER.load(Ordering::Relaxed) {
+            STRAYED.store(1, Ordering::Relaxed);
+        }
+    }
+    OWNER.store(std::process::id(), Ordering::Relaxed);
+    // SAFETY: the handler only asks for the pid and stores to atomics; a group of this process alone.
+    unsafe {
+        assert_eq!(libc::setpgid(0, 0), 0);
+        libc::signal(libc::SIGUSR1, handler as *const () as libc::sighandler_t);
+    }
+    let end = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while end.load(Ordering::Acquire) == 0 {
+                // SAFETY: takes integers: to this process's group.
+                unsafe { libc::kill(0, libc::SIGUSR1) };
+            }
+        });
+        for _ in 0..200 {
+            let child = again(&[c"exit", c"0"]).spawn().unwrap();
+            // The default action of the signal ends it.
+            let status = status::wait(&child);
+            let by_signal = ExitStatus::Signal { signal: libc::SIGUSR1, core_dumped: false };
+            assert!(status == by_signal || status.is_success(), "{status}");
+        }
+        end.store(1, Ordering::Release);
+    });
+    assert_eq!(STRAYED.load(Ordering::Relaxed), 0, "a handler ran in a child");
+}
+
+fn broken_pipes_end_the_child_and_ignored_signals_stay_ignored() {
+    // SAFETY: takes integers. Rust's start ignores SIGPIPE, in this process and in whatever it would start.
+    unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+    let sleep = Start {
+        exe: Some(c"/bin/sleep".into()),
+        argv: vec![c"sleep".into(), c"100".into()],
+        ..Start::default()
+    };
+    let child = sleep.spawn().unwrap();
+    let text = std::fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap();
+    let ignored = text.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+    let bit = |signal: i32| 1_u64 << (signal - 1);
+    assert_eq!(ignored & (bit(libc::SIGPIPE) | bit(libc::SIGUSR2)), bit(libc::SIGUSR2));
+    kill(&child);
+    assert_eq!(status::wait(&child), KILLED);
 }
 
 fn child_gets_exactly_the_environment_it_was_given() {
