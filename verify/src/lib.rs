@@ -7,6 +7,8 @@
 pub mod explore;
 pub mod fake;
 #[cfg(not(offspring_loom))]
+pub mod kill;
+#[cfg(not(offspring_loom))]
 pub mod model;
 #[cfg(not(offspring_loom))]
 pub mod props;

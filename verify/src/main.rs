@@ -16,7 +16,7 @@ struct Stage {
 
 #[cfg(not(offspring_loom))]
 const STAGES: &[Stage] = {
-    use offspring_verify::{props, restart};
+    use offspring_verify::{kill, props, restart};
     &[
         Stage {
             name: "model",
@@ -32,6 +32,11 @@ const STAGES: &[Stage] = {
             name: "props",
             about: "the real code against plain models: random operations, deaths, counters near their wrap",
             run: props::stage,
+        },
+        Stage {
+            name: "kill",
+            about: "real processes, killed at every named point and at any instruction",
+            run: kill::stage,
         },
     ]
 };
@@ -62,13 +67,16 @@ const STAGES: &[Stage] = &[Stage {
 }];
 
 fn usage() {
-    println!("cargo verify <stage> [--quick] [--seconds N] [--only NAME] [--bound N]\n");
+    println!(
+        "cargo verify <stage> [--quick] [--seconds N] [--only NAME] [--bound N] [--threads] [--seed N]\n"
+    );
     for stage in STAGES {
         println!("  {:6} {}", stage.name, stage.about);
     }
     println!(
         "\n--quick is the small version for every change; --seconds is about how long it may take;\n\
-         --only runs what has NAME in its name; --bound sets loom's preemptions."
+         --only runs what has NAME in its name; --bound sets loom's preemptions;\n\
+         --threads and --seed N are for kill: victims of several threads, a run again."
     );
 }
 
@@ -79,6 +87,8 @@ fn settings(mut arguments: pico_args::Arguments) -> Result<Settings, String> {
         seconds: arguments.opt_value_from_str("--seconds").map_err(said)?,
         only: arguments.opt_value_from_str("--only").map_err(said)?,
         bound: arguments.opt_value_from_str("--bound").map_err(said)?,
+        threads: arguments.contains("--threads"),
+        seed: arguments.opt_value_from_str("--seed").map_err(said)?,
     };
     match arguments.finish().first() {
         None => Ok(settings),
@@ -87,6 +97,10 @@ fn settings(mut arguments: pico_args::Arguments) -> Result<Settings, String> {
 }
 
 fn main() -> ExitCode {
+    #[cfg(not(offspring_loom))]
+    if let Some(code) = offspring_verify::kill::inner_process() {
+        return code;
+    }
     let mut arguments = pico_args::Arguments::from_env();
     let name = match arguments.subcommand() {
         Ok(Some(name)) => name,

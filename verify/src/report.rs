@@ -15,6 +15,10 @@ pub struct Settings {
     pub only: Option<String>,
     /// loom: the preemptions explored, in place of the stage's own choice.
     pub bound: Option<usize>,
+    /// kill: some victims are made of several threads.
+    pub threads: bool,
+    /// kill: the seed of a run to be run again.
+    pub seed: Option<u64>,
 }
 
 impl Settings {

@@ -51,6 +51,7 @@
 
 mod block;
 mod close;
+mod dump;
 mod error;
 mod layout;
 mod lease;
@@ -68,6 +69,7 @@ mod word;
 #[cfg(all(test, not(offspring_loom)))]
 mod tests;
 
+pub use dump::Dump;
 pub use error::{Corrupt, GetError, NoMemory, PutError, ReplyError};
 pub use layout::{BadOptions, Class, Geometry, MOST_CLASSES, Options};
 pub use lease::{LeaseToken, Replied};

@@ -1,0 +1,559 @@
+//! The root of the family: starts victims, kills them, counts, and judges every round when it is over.
+//!
+//! One thread, so that forking is cheap and a child's memory is what it was. It never waits for the family lock while a
+//! victim may be stopped with it: all it does meanwhile is fork, reap and tell the registry.
+
+use super::audit::Audit;
+use super::board::{Board, Mapping, delicate, end, now, phase};
+use super::dice::Dice;
+use super::ledger::{self, Ledger, Sums};
+use super::objects::{self, PERMITS, Party};
+use super::scripts;
+use super::targets::{Script, Target, is_closing, target, targets};
+use offspring_core::family::RegionRef;
+use offspring_core::points::Point;
+use offspring_core::prim::Ordering;
+use offspring_core::process::ProcessRef;
+use offspring_core::queue::{GetError, Mode};
+use offspring_os_unix::family::{Family, Options};
+use offspring_os_unix::start::{Start, Stdio};
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+/// Victims at a time, besides the two survivors.
+const WIDTH: usize = 6;
+/// Kills of one round, about.
+const KILLS: u64 = 250;
+/// How long a victim may take to come to its point, in nanoseconds.
+const PATIENCE: u64 = 15_000_000;
+/// How long a survivor may take to come to the end of a closed queue, in nanoseconds.
+const HANG: u64 = 10_000_000_000;
+/// The longest wait of a survivor that is not a lost notice, in nanoseconds: less than the backstop, which hides one.
+const STALL: u64 = 900_000_000;
+
+/// What to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Orders {
+    /// Seed of all dice.
+    pub seed: u64,
+    /// When to end.
+    pub until: Instant,
+    /// Kills wanted at each point.
+    pub least: u64,
+    /// Whether to end as soon as each point has them.
+    pub quick: bool,
+    /// Whether every third victim is made of threads.
+    pub threads: bool,
+}
+
+/// A process of the round.
+struct Running {
+    life: u16,
+    pid: i32,
+    /// When to kill it from outside.
+    deadline: u64,
+    /// When it stopped itself, and whether it shall go on.
+    stopped: Option<(u64, bool)>,
+    survivor: bool,
+}
+
+/// What the run counted.
+#[derive(Default)]
+pub struct Tally {
+    /// By number of the point.
+    pub at: Vec<u64>,
+    /// From outside, at any instruction.
+    pub outside: u64,
+    /// Of all kills, those of a process that had stopped.
+    pub stopped: u64,
+    /// Of all kills, those of a process that had executed the program again.
+    pub executed: u64,
+    /// Of all kills, those of a process of several threads.
+    pub threaded: u64,
+    /// Processes that went by themselves.
+    pub left: u64,
+    /// Rounds.
+    pub rounds: u64,
+    /// The items.
+    pub sums: Sums,
+}
+
+impl Tally {
+    /// All kills.
+    pub fn kills(&self) -> u64 {
+        self.outside + self.at.iter().sum::<u64>()
+    }
+}
+
+/// The harness.
+pub struct Harness {
+    family: &'static Family,
+    mapping: Mapping,
+    orders: Orders,
+    dice: Dice,
+    targets: Vec<Target>,
+    pub tally: Tally,
+    running: Vec<Running>,
+    /// Reaped, and nobody told the registry.
+    untold: Vec<(u32, ProcessRef)>,
+    /// This process's part in the round.
+    party: Option<Party>,
+}
+
+impl Harness {
+    /// A family of this process alone.
+    pub fn new(orders: Orders) -> Result<Self, String> {
+        let mapping = Board::create().map_err(|error| format!("make the board: {error}"))?;
+        let family = Family::create(&Options::default()).map_err(|error| error.to_string())?;
+        block_child_signal();
+        let tally = Tally { at: vec![0; Point::ALL.len()], ..Tally::default() };
+        Ok(Self {
+            family: Box::leak(Box::new(family)),
+            mapping,
+            orders,
+            dice: Dice::new(orders.seed),
+            targets: targets(),
+            tally,
+            running: Vec::new(),
+            untold: Vec::new(),
+            party: None,
+        })
+    }
+
+    /// The board.
+    pub fn board(&self) -> &'static Board {
+        self.mapping.board
+    }
+
+    /// The points to be died at.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    fn kills_at(&self, point: Point) -> u64 {
+        self.tally.at[point as usize]
+    }
+
+    fn satisfied(&self) -> bool {
+        self.targets.iter().all(|target| self.kills_at(target.point) >= self.orders.least)
+    }
+
+    /// Runs rounds until the time is over, or something is violated. `say` gets a line now and then.
+    pub fn run(&mut self, mut say: impl FnMut(String)) -> Result<(), String> {
+        let base = Audit::take(self.family);
+        loop {
+            self.round()?;
+            self.tally.rounds += 1;
+            let board = self.board();
+            if let Some(left) = Audit::take(self.family).leftovers(&base) {
+                board.complain(format_args!("{left}"));
+            }
+            let stall = board.counts.longest_stall.load(Ordering::Relaxed);
+            if stall > STALL {
+                board.complain(format_args!(
+                    "a survivor waited {} ms: a notice was lost, and only the backstop ended it",
+                    stall / 1_000_000
+                ));
+            }
+            if board.complaints() != 0 {
+                return Ok(());
+            }
+            let (kills, rounds) = (self.tally.kills(), self.tally.rounds);
+            let rarest = self.targets.iter().min_by_key(|target| self.kills_at(target.point));
+            let rarest = rarest.map_or(String::new(), |target| {
+                format!("{} {}", target.point.name(), self.kills_at(target.point))
+            });
+            say(format!("{rounds} rounds, {kills} kills, rarest point: {rarest}"));
+            let over = Instant::now() >= self.orders.until;
+            if over || self.orders.quick && self.satisfied() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn round(&mut self) -> Result<(), String> {
+        let board = self.board();
+        board.wipe();
+        board.round.store(self.tally.rounds as u32, Ordering::Relaxed);
+        let capacity = self.dice.pick(&[1, 2, 3, 8, 32]).unwrap_or(1);
+        board.capacity.store(capacity, Ordering::Relaxed);
+        let inline = if self.dice.percent(85) { 48 } else { 0 };
+        board.inline.store(inline, Ordering::Relaxed);
+        let most = if self.dice.percent(25) { 320 << 10 } else { 16 << 10 };
+        board.most_message.store(most, Ordering::Relaxed);
+        let limit = if self.dice.percent(25) { 2 + self.dice.below(4) } else { 0 };
+        board.most_deliveries.store(limit, Ordering::Relaxed);
+        objects::make(self.family, board)?;
+        let party = objects::attach(self.family, board)?;
+        self.party = Some(party);
+        board.phase.store(phase::RUNNING, Ordering::Release);
+        self.survivor(Script::Taker)?;
+        self.survivor(Script::Putter)?;
+        let before = self.tally.kills();
+        while self.tally.kills() - before < KILLS
+            && !board.is_nearly_full()
+            && board.complaints() == 0
+            && Instant::now() < self.orders.until + Duration::from_secs(1)
+        {
+            while self.victims() < WIDTH {
+                let plan = self.plan();
+                self.start(plan)?;
+            }
+            self.pause();
+        }
+        self.close(party)?;
+        self.finish(party);
+        Ok(())
+    }
+
+    fn victims(&self) -> usize {
+        self.running.iter().filter(|one| !one.survivor).count()
+    }
+
+    /// Closes the queue, with victims at the two points of closing, and waits for all to be gone.
+    fn close(&mut self, party: Party) -> Result<(), String> {
+        let board = self.board();
+        self.settle_until(|harness| harness.victims() == 0);
+        for point in [Point::CloseMarked, Point::CloseMarked, Point::CloseFlagged] {
+            let script = if point == Point::CloseFlagged { Script::Close } else { Script::Wait };
+            // The marks first, so that they sleep for items when the flag comes.
+            self.start(Plan { script, point: Some((point, 1)), stop: None })?;
+        }
+        board.phase.store(phase::CLOSING, Ordering::Release);
+        self.settle_until(|harness| harness.victims() == 0);
+        party.queue.close();
+        let begun = now();
+        while !self.running.is_empty() && now() - begun < HANG {
+            self.pause();
+        }
+        for one in std::mem::take(&mut self.running) {
+            let life = board.life(one.life);
+            board.complain(format_args!(
+                "HANG: {:?} did not come to the end of a closed queue; {life}",
+                Script::numbered(life.script.load(Ordering::Relaxed)),
+            ));
+            kill(one.pid, libc::SIGKILL);
+            self.reap_one(one.pid);
+        }
+        Ok(())
+    }
+
+    /// All processes are gone: the rest of the queue, the items, the permits, the regions.
+    fn finish(&mut self, party: Party) {
+        let board = self.board();
+        for (pid, process) in std::mem::take(&mut self.untold) {
+            self.family.note_gone(pid, process);
+        }
+        let me = Ledger { board, me: (super::board::MOST_LIVES - 1) as u16 };
+        let mut rest = Rest(Vec::new());
+        match party.queue.try_take(Mode::Get, true, &mut rest) {
+            Err(GetError::Closed) => {}
+            other => board.complain(format_args!(
+                "the queue should be closed and empty, but: {other:?}, {} bytes",
+                rest.0.len()
+            )),
+        }
+        while let Some(token) = party.queue.try_take_dead(&mut rest) {
+            board.complain(format_args!(
+                "a dead letter was left behind: {:?}",
+                super::payload::read(&rest.0)
+            ));
+            party.queue.commit(token);
+        }
+        let sums = ledger::judge(me);
+        self.tally.sums.add(&sums);
+        self.judge_permits(party);
+        let before = board.complaints();
+        if before != 0 {
+            eprintln!("{:#?}", party.queue.dump());
+        }
+        let region = |word: u64| RegionRef::from_bits(word);
+        self.family.leave_object(region(board.semaphore.load(Ordering::Relaxed)));
+        self.family.leave_object(region(board.queue.load(Ordering::Relaxed)));
+    }
+
+    fn judge_permits(&self, party: Party) {
+        let board = self.board();
+        party.semaphore.sweep();
+        let forgotten = i64::from(board.forgotten.load(Ordering::Relaxed));
+        let posted = i64::from(board.posted.load(Ordering::Relaxed));
+        let want = i64::from(PERMITS) - forgotten + posted;
+        let free = i64::from(party.semaphore.value());
+        // Killed from outside between forgetting or posting and its entry: one permit may be either way.
+        let doubt = board.lives().iter().filter(|life| {
+            let exact = life.died_at().is_some() && life.threads.load(Ordering::Relaxed) == 0;
+            life.delicate.load(Ordering::Relaxed) != delicate::NO && !exact
+        });
+        let doubt = doubt.count() as i64;
+        if (free - want).abs() > doubt {
+            board.complain(format_args!(
+                "{free} permits are free at the end, {want} should be ({doubt} in doubt)"
+            ));
+        }
+    }
+
+    fn survivor(&mut self, script: Script) -> Result<(), String> {
+        self.start(Plan { script, point: None, stop: None })
+    }
+}
+
+/// Takes what should not be there.
+struct Rest(Vec<u8>);
+
+// SAFETY: `room` makes the vector as long as asked.
+unsafe impl offspring_core::queue::Buffer for Rest {
+    fn room(&mut self, len: usize) -> *mut u8 {
+        self.0 = vec![0; len];
+        self.0.as_mut_ptr()
+    }
+
+    fn filled(&mut self, _: usize, _: bool) {}
+}
+
+/// What a process is to do, and where it is to end.
+#[derive(Clone, Copy)]
+struct Plan {
+    script: Script,
+    point: Option<(Point, u32)>,
+    stop: Option<Point>,
+}
+
+impl Harness {
+    /// Half of the victims die at the points that had the fewest deaths, others where that opens the way to such a point,
+    /// anywhere, or from outside.
+    fn plan(&mut self) -> Plan {
+        let luck = self.dice.below(100);
+        if luck < 8 {
+            return Plan { script: Script::All, point: None, stop: None };
+        }
+        let chosen = if luck < 55 { self.rare() } else { self.any() };
+        let chosen = match self.dice.pick(chosen.causes) {
+            Some(cause) if self.dice.percent(50) => target(cause).unwrap_or(chosen),
+            _ => chosen,
+        };
+        let visit = 1 + self.dice.below(chosen.visits);
+        let stop = self.dice.percent(4).then(|| self.any().point);
+        // Wherever it is: everybody comes to the points of joining, and to some of waiting.
+        Plan { script: chosen.script, point: Some((chosen.point, visit)), stop }
+    }
+
+    fn any(&mut self) -> Target {
+        loop {
+            if let Some(target) = self.dice.pick(&self.targets)
+                && !is_closing(target.point)
+            {
+                return target;
+            }
+        }
+    }
+
+    fn rare(&mut self) -> Target {
+        let mut open: Vec<Target> =
+            self.targets.iter().filter(|target| !is_closing(target.point)).copied().collect();
+        open.sort_by_key(|target| self.kills_at(target.point));
+        open.truncate(6);
+        self.dice.pick(&open).unwrap_or_else(|| self.targets[0])
+    }
+
+    fn start(&mut self, plan: Plan) -> Result<(), String> {
+        let board = self.board();
+        let me = board.new_life().ok_or("the round has no more lives")?;
+        let life = board.life(me);
+        let survivor = matches!(plan.script, Script::Taker | Script::Putter);
+        life.script.store(plan.script as u32, Ordering::Relaxed);
+        let (point, visit) = plan.point.map_or((0, 0), |(point, visit)| (point as u32 + 1, visit));
+        life.point.store(point, Ordering::Relaxed);
+        life.visit.store(visit, Ordering::Relaxed);
+        life.stop.store(plan.stop.map_or(0, |point| point as u32 + 1), Ordering::Relaxed);
+        life.seed.store(self.dice.any(), Ordering::Relaxed);
+        let threads = self.orders.threads && !survivor && self.dice.below(3) == 0;
+        life.threads.store(u32::from(threads), Ordering::Relaxed);
+        let execute = !survivor && self.dice.below(10) == 0;
+        let pid = if execute { self.execute(me)? } else { self.fork(me)? };
+        life.pid.store(pid as u32, Ordering::Relaxed);
+        let patience = match plan.point {
+            _ if survivor => u64::MAX / 2,
+            None => u64::from(self.dice.below(3_000_000)),
+            Some(_) => PATIENCE,
+        };
+        let extra = if execute { 3_000_000 } else { 0 };
+        let deadline = now() + patience + extra;
+        self.running.push(Running { life: me, pid, deadline, stopped: None, survivor });
+        if execute {
+            self.tally.executed += 1;
+        }
+        if threads {
+            self.tally.threaded += 1;
+        }
+        Ok(())
+    }
+
+    fn fork(&self, me: u16) -> Result<i32, String> {
+        // SAFETY: this process has one thread.
+        match unsafe { libc::fork() } {
+            0 => scripts::forked(self.family, self.board(), me),
+            -1 => Err(format!("fork a victim: {}", std::io::Error::last_os_error())),
+            pid => Ok(pid),
+        }
+    }
+
+    fn execute(&self, me: u16) -> Result<i32, String> {
+        let text = |text: String| CString::new(text).map_err(|error| error.to_string());
+        let start = Start {
+            argv: vec![text("verify".into())?, text(super::VICTIM.into())?, text(me.to_string())?],
+            stdio: [Stdio::Null, Stdio::Inherit, Stdio::Inherit],
+            fds: vec![self.family.arena_fd(), self.mapping.fd()],
+            ..Start::default()
+        };
+        let child = start.spawn().map_err(|error| error.to_string())?;
+        Ok(child.pid() as i32)
+    }
+
+    fn settle_until(&mut self, done: impl Fn(&Self) -> bool) {
+        while !done(self) {
+            self.pause();
+        }
+    }
+
+    /// Reaps, kills whose time has come, and sleeps until either is due.
+    fn pause(&mut self) {
+        while self.reap() {}
+        let now = now();
+        let mut next = u64::MAX;
+        for i in 0..self.running.len() {
+            let (pid, deadline, stopped) = {
+                let one = &self.running[i];
+                (one.pid, one.deadline, one.stopped)
+            };
+            match stopped {
+                Some((since, go_on)) => {
+                    let due = since + 1_500_000;
+                    if due > now {
+                        next = next.min(due);
+                    } else if go_on {
+                        self.running[i].stopped = None;
+                        self.running[i].deadline = now + PATIENCE;
+                        kill(pid, libc::SIGCONT);
+                    } else {
+                        self.doom(i);
+                    }
+                }
+                None if deadline <= now => self.doom(i),
+                None => next = next.min(deadline),
+            }
+        }
+        if self.running.is_empty() {
+            return;
+        }
+        sleep_for_child(next.saturating_sub(now).min(50_000_000));
+    }
+
+    /// Kills from outside: one that stopped stands at a point.
+    fn doom(&mut self, i: usize) {
+        let one = &mut self.running[i];
+        let life = self.mapping.board.life(one.life);
+        let last = life.last.load(Ordering::Acquire);
+        let exact = one.stopped.is_some() && last != 0;
+        life.doom(if exact { end::AT + last - 1 } else { end::OUTSIDE });
+        one.deadline = u64::MAX;
+        if one.stopped.take().is_some() {
+            self.tally.stopped += 1;
+        }
+        kill(one.pid, libc::SIGKILL);
+    }
+
+    /// Takes one child's news. False if there are none.
+    fn reap(&mut self) -> bool {
+        let mut status = 0;
+        // SAFETY: `status` is writable.
+        let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::WUNTRACED) };
+        if pid <= 0 {
+            return false;
+        }
+        let Some(i) = self.running.iter().position(|one| one.pid == pid) else { return true };
+        if libc::WIFSTOPPED(status) {
+            let go_on = self.dice.percent(50);
+            self.running[i].stopped = Some((now(), go_on));
+            return true;
+        }
+        let one = self.running.swap_remove(i);
+        let board = self.board();
+        let life = board.life(one.life);
+        let process = ProcessRef::from_bits(life.process.load(Ordering::Acquire));
+        // The survivors are to find most deaths by themselves; who never came in is known to nobody but its parent.
+        if process.is_none() || self.dice.percent(20) {
+            self.family.note_gone(pid as u32, process);
+        } else {
+            self.untold.push((pid as u32, process));
+        }
+        // Its death cannot give back a permit that it had forgotten.
+        if life.delicate.load(Ordering::Acquire) == delicate::FORGOTTEN
+            && let Some(party) = self.party
+            && party.semaphore.post(1).is_ok()
+        {
+            board.posted.fetch_add(1, Ordering::Relaxed);
+        }
+        if libc::WIFSIGNALED(status) {
+            let expected = libc::WTERMSIG(status) == libc::SIGKILL && life.doomed().is_some();
+            if !expected {
+                board.complain(format_args!(
+                    "a process ended by signal {}; {life}",
+                    libc::WTERMSIG(status)
+                ));
+            }
+            match life.died_at() {
+                Some(point) => self.tally.at[point as usize] += 1,
+                None => self.tally.outside += 1,
+            }
+        } else {
+            self.tally.left += 1;
+            if libc::WEXITSTATUS(status) != 0 {
+                board.complain(format_args!(
+                    "a process ended with code {}; {life}",
+                    libc::WEXITSTATUS(status)
+                ));
+            }
+        }
+        true
+    }
+
+    fn reap_one(&mut self, pid: i32) {
+        let mut status = 0;
+        // SAFETY: `status` is writable.
+        unsafe { libc::waitpid(pid, &mut status, 0) };
+        self.untold.push((pid as u32, ProcessRef::NONE));
+    }
+}
+
+fn kill(pid: i32, signal: i32) {
+    // SAFETY: takes integers; the child was not reaped, so the number is its own.
+    unsafe { libc::kill(pid, signal) };
+}
+
+fn child_signal() -> libc::sigset_t {
+    // SAFETY: all zero is an initialised set; the calls take pointers to it.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        set
+    }
+}
+
+/// So that the signal stays pending for [`sleep_for_child`].
+fn block_child_signal() {
+    let set = child_signal();
+    // SAFETY: `set` is initialised.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+}
+
+/// Sleeps until a child has news, or so many nanoseconds.
+fn sleep_for_child(nanos: u64) {
+    let set = child_signal();
+    let time = libc::timespec {
+        tv_sec: (nanos / 1_000_000_000) as libc::time_t,
+        tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
+    };
+    // SAFETY: all three are initialised or null.
+    unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &time) };
+}

@@ -1,0 +1,274 @@
+//! The stage `kill`: a family of real processes, killed at named points and at any instruction, with exact accounting.
+//!
+//! The stage starts this program again as the *harness*, a process of one thread that is the root of a family and forks
+//! its victims (a tenth of them execute the program once more and get the arena handed). Each round has a queue and
+//! a semaphore of its own; two *survivors*, one that takes and one that puts, see it to its end.
+//!
+//! | file | what |
+//! |---|---|
+//! | `harness` | rounds: plans, kills, reaps, closes |
+//! | `scripts` | what victims and survivors do |
+//! | `worker` | each operation, told to the ledger before and after |
+//! | `hook` | what happens at a named point |
+//! | `ledger` | what happened to each item, and the judgement |
+//! | `board` | the memory that all of them share, apart from the arena |
+//! | `targets` | which points, and what leads there |
+//! | `objects`, `payload`, `audit`, `dice` | the queue and the semaphore; messages that show tears; leftovers; luck |
+//!
+//! A kill at a named point is raised by the victim itself in the hook, behind the entry in the ledger, so that what must
+//! become of each item is known exactly. A kill from outside may fall between a commit and its entry: such items are
+//! counted apart ("in doubt"), and may have come once more or not at all.
+
+mod audit;
+mod board;
+mod dice;
+mod harness;
+mod hook;
+mod ledger;
+mod objects;
+mod payload;
+mod scripts;
+mod targets;
+mod worker;
+
+use crate::report::{Progress, Report, Row, Settings};
+use board::{Board, Counts};
+use harness::{Harness, Orders};
+use offspring_core::prim::{AtomicU64, Ordering};
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The first argument of the harness, and of a victim that executed the program again.
+const HARNESS: &str = "kill-harness";
+const VICTIM: &str = "kill-victim";
+
+/// Kills wanted at each point: in the full version, and in the quick one.
+const LEAST: u64 = 50;
+const LEAST_QUICK: u64 = 2;
+/// Seconds, where none are asked for.
+const SECONDS: u64 = 180;
+const SECONDS_QUICK: u64 = 20;
+/// The slowest recovery that one in a hundred may exceed.
+const SLOWEST: Duration = Duration::from_millis(10);
+
+/// Runs the harness, and makes its lines rows.
+pub fn stage(settings: &Settings, progress: &Progress) -> Report {
+    let mut report = Report::default();
+    let seconds = settings.seconds.unwrap_or(if settings.quick { SECONDS_QUICK } else { SECONDS });
+    let seed = settings.seed.unwrap_or_else(|| {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64)
+    });
+    let begin = Instant::now();
+    let mut failed = |what: String| {
+        let verdict = Err(format!("{what}; again with --seed {seed}"));
+        let name = "harness".to_owned();
+        report.rows.push(Row { name, extent: String::new(), took: begin.elapsed(), verdict });
+    };
+    let mut command = match env::current_exe() {
+        Ok(exe) => Command::new(exe),
+        Err(error) => {
+            failed(format!("find this program: {error}"));
+            return report;
+        }
+    };
+    command.arg(HARNESS).args(
+        [seed, seconds, settings.quick.into(), settings.threads.into()].map(|n: u64| n.to_string()),
+    );
+    let mut child = match command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            failed(format!("start the harness: {error}"));
+            return report;
+        }
+    };
+    let mut rows = Vec::new();
+    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
+        let Ok(line) = line else { break };
+        match line.split_once('\t') {
+            Some(("say", what)) => progress.say(what),
+            Some(("row", row)) => rows.extend(parse_row(row, begin)),
+            _ => println!("{line}"),
+        }
+    }
+    match child.wait() {
+        Ok(status) if status.success() => {}
+        Ok(status) => failed(format!("the harness ended with {status}")),
+        Err(error) => failed(format!("wait for the harness: {error}")),
+    }
+    report.rows.extend(rows);
+    report
+}
+
+/// `name, extent, verdict` between tabs; newlines and tabs of the verdict are escaped.
+fn parse_row(line: &str, begin: Instant) -> Option<Row> {
+    let mut parts = line.splitn(3, '\t');
+    let (name, extent, verdict) = (parts.next()?, parts.next()?, parts.next()?);
+    let wrong = verdict.replace("\\n", "\n");
+    let verdict = if wrong.is_empty() { Ok(()) } else { Err(wrong) };
+    Some(Row { name: name.to_owned(), extent: extent.to_owned(), took: begin.elapsed(), verdict })
+}
+
+fn print_row(name: &str, extent: &str, wrong: Option<&str>) {
+    println!("row\t{name}\t{extent}\t{}", wrong.unwrap_or("").replace('\n', "\\n"));
+}
+
+/// What this process is, if the stage started it: the harness, or a victim. Before anything else in `main`.
+#[must_use]
+pub fn inner_process() -> Option<ExitCode> {
+    let arguments: Vec<String> = env::args().collect();
+    let number = |i: usize| arguments.get(i).and_then(|text| text.parse::<u64>().ok());
+    match arguments.get(1).map(String::as_str) {
+        Some(HARNESS) => {
+            let (seed, seconds) = (number(2)?, number(3)?);
+            let (quick, threads) = (number(4)? != 0, number(5)? != 0);
+            let orders = Orders {
+                seed,
+                until: Instant::now() + Duration::from_secs(seconds),
+                least: if quick { LEAST_QUICK } else { LEAST },
+                quick,
+                threads,
+            };
+            Some(harness(orders))
+        }
+        Some(VICTIM) => {
+            // SAFETY: the harness handed exactly these two descriptors to this process, and nothing else knows them.
+            let (arena, file) = unsafe { (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4)) };
+            let mapping = Board::open(file).ok()?;
+            scripts::executed(arena, mapping.board, number(2)? as u16)
+        }
+        _ => None,
+    }
+}
+
+fn harness(orders: Orders) -> ExitCode {
+    let mut harness = match Harness::new(orders) {
+        Ok(harness) => harness,
+        Err(error) => {
+            eprintln!("kill: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let begin = Instant::now();
+    if let Err(error) = harness.run(|line| println!("say\t{line}")) {
+        eprintln!("kill: {error}");
+        return ExitCode::FAILURE;
+    }
+    tell(&harness, &orders, begin.elapsed());
+    ExitCode::SUCCESS
+}
+
+/// Prints the rows: points, kills, items, recovery, leftovers.
+fn tell(harness: &Harness, orders: &Orders, took: Duration) {
+    let (tally, board) = (&harness.tally, harness.board());
+    for target in harness.targets() {
+        let kills = tally.at[target.point as usize];
+        let few =
+            (kills < orders.least).then(|| format!("only {kills} kills, {} wanted", orders.least));
+        print_row(
+            &format!("killed at {}", target.point.name()),
+            &format!("{kills:7} kills"),
+            few.as_deref(),
+        );
+    }
+    let kills = tally.kills();
+    let a_second = kills as f64 / took.as_secs_f64();
+    print_row(
+        "kills",
+        &format!("{kills} in all, {a_second:.0} a second, in {} rounds", tally.rounds),
+        None,
+    );
+    print_row(
+        "  from outside",
+        &format!("{} at any instruction, {} of stopped processes", tally.outside, tally.stopped),
+        None,
+    );
+    print_row(
+        "  victims",
+        &format!(
+            "{} executed again, {} of several threads, {} left by themselves",
+            tally.executed, tally.threaded, tally.left
+        ),
+        None,
+    );
+    let get = |word: &AtomicU64| word.load(Ordering::Relaxed);
+    let Counts {
+        deliveries,
+        redeliveries,
+        bytes,
+        replies,
+        dead_letters,
+        longest_stall,
+        moved,
+        permits,
+        regions,
+    } = &board.counts;
+    let sums = &tally.sums;
+    let complaints = board.complaints();
+    let text = board.complaints_since(0).join("\n");
+    let wrong = (complaints != 0)
+        .then(|| format!("{complaints} violations, seed {}:\n{text}", orders.seed));
+    print_row(
+        "items",
+        &format!(
+            "{} put ({} by processes killed before put returned), {} done with",
+            sums.put, sums.published, sums.done
+        ),
+        wrong.as_deref(),
+    );
+    print_row(
+        "  in doubt",
+        &format!("{} gets and {} puts cut off from outside", sums.in_doubt, sums.late),
+        None,
+    );
+    print_row(
+        "  deliveries",
+        &format!("{} of {} MB, {} again", get(deliveries), get(bytes) >> 20, get(redeliveries)),
+        None,
+    );
+    print_row(
+        "  replies",
+        &format!(
+            "{}; {} dead letters; {} leases moved to another thread",
+            get(replies),
+            get(dead_letters),
+            get(moved)
+        ),
+        None,
+    );
+    print_row(
+        "permits, regions",
+        &format!("{} taken, {} made or joined", get(permits), get(regions)),
+        None,
+    );
+    let samples = board.samples();
+    let at = |percent: usize| {
+        let nanos =
+            samples.get((samples.len() * percent / 100).min(samples.len().saturating_sub(1)));
+        Duration::from_nanos(nanos.copied().map_or(0, u64::from))
+    };
+    let slow = if samples.is_empty() {
+        Some("no survivor was blocked by a victim".to_owned())
+    } else {
+        (at(99) > SLOWEST).then(|| format!("p99 is above {SLOWEST:?}"))
+    };
+    print_row(
+        "recovery",
+        &format!(
+            "p50 {:.1?}, p99 {:.1?}, most {:.1?} of {}",
+            at(50),
+            at(99),
+            at(100),
+            samples.len()
+        ),
+        slow.as_deref(),
+    );
+    print_row("longest stall", &format!("{:.1?}", Duration::from_nanos(get(longest_stall))), None);
+    print_row(
+        "leftovers",
+        "regions, pages, slots, lanes, descriptors, children, names: after every round",
+        None,
+    );
+}

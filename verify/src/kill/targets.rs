@@ -1,0 +1,128 @@
+//! Which points are to be died at, what leads a process to each of them, and which death makes another point possible.
+
+use offspring_core::points::Point;
+
+/// What a victim does with its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Script {
+    /// A little of everything.
+    All,
+    /// Puts, and a few gets.
+    Put,
+    /// Puts of what does not fit a slot.
+    Large,
+    /// Gets.
+    Get,
+    /// Leases, ended in every way.
+    Lease,
+    /// Leases that are replied to.
+    Reply,
+    /// Requests, and the waiting for their answers.
+    Ticket,
+    /// Looks for the dead, and repairs.
+    Sweep,
+    /// Closes the queue.
+    Close,
+    /// Sleeps: for items, for room, for permits.
+    Wait,
+    /// Makes, joins and leaves regions.
+    Region,
+    /// Comes, does a little, goes.
+    Leave,
+    /// Takes, gives back, forgets and posts permits.
+    Semaphore,
+    /// The survivor that takes.
+    Taker,
+    /// The survivor that puts.
+    Putter,
+}
+
+impl Script {
+    const EACH: [Self; 15] = [
+        Self::All,
+        Self::Put,
+        Self::Large,
+        Self::Get,
+        Self::Lease,
+        Self::Reply,
+        Self::Ticket,
+        Self::Sweep,
+        Self::Close,
+        Self::Wait,
+        Self::Region,
+        Self::Leave,
+        Self::Semaphore,
+        Self::Taker,
+        Self::Putter,
+    ];
+
+    /// The script with this number.
+    pub fn numbered(number: u32) -> Self {
+        Self::EACH.get(number as usize).copied().unwrap_or(Self::All)
+    }
+}
+
+/// A point, and how to get there.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    pub point: Point,
+    pub script: Script,
+    /// The visit to die at is one of the first so many.
+    pub visits: u32,
+    /// Deaths of others that open the way.
+    pub causes: &'static [Point],
+}
+
+/// How to get to `point`; `None` if it belongs to another object than queue, waiting, family and semaphore.
+pub fn target(point: Point) -> Option<Target> {
+    use Point as P;
+    let name = point.name();
+    let group = name.split('.').next().unwrap_or(name);
+    let (script, visits) = match group {
+        "put" => (Script::Put, 24),
+        "block" => (Script::Large, 12),
+        "get" => (Script::Get, 24),
+        "lease" | "commit" | "return" => (Script::Lease, 12),
+        "returned" => (Script::Lease, 4),
+        "reply" => (Script::Reply, 4),
+        "ticket" => (Script::Ticket, 3),
+        "sweep" => (Script::Sweep, 2),
+        "close" => (Script::Close, 1),
+        "notify" | "wait" => (Script::Wait, 4),
+        "death" | "suspect" => (Script::Sweep, 2),
+        "lock" | "region" | "member" => (Script::Region, 4),
+        "join" => (Script::Leave, 1),
+        "leave" | "lane" => (Script::Leave, 1),
+        "sem" => (Script::Semaphore, 8),
+        _ => return None,
+    };
+    let (script, visits, causes): (_, _, &[Point]) = match point {
+        P::PutBlockNamed | P::PutBlockQueued => (Script::Large, 12, &[]),
+        P::GetBlockTaken => (script, 8, &[]),
+        P::ReplyRefused => (script, 1, &[P::WaitBefore, P::TicketCleared]),
+        P::SweepSlotBlock => (script, 1, &[P::PutBlockQueued, P::LeaseQueued, P::LeaseMoved]),
+        P::SweepSlotDone => (script, 1, &[P::PutClaimed, P::PutWritten, P::GetBlockTaken]),
+        P::SweepReverted => (script, 1, &[P::GetClaimed, P::GetCopied]),
+        P::SweepBlockDone => (script, 1, &[P::LeaseCopied, P::BlockWritten, P::CommitBefore]),
+        P::SweepResultFreed => (script, 1, &[P::TicketTaken, P::TicketTaken]),
+        P::SweepCounted => (script, 1, &[P::LeaseCopied, P::GetClaimed]),
+        P::LockTakenOver => (script, 1, &[P::LockTaken, P::RegionPlaced, P::RegionDying]),
+        P::SemHelped => (script, 1, &[P::SemStamped, P::SemRecorded]),
+        P::SemReclaimed => (script, 1, &[P::SemSettled, P::SemRecorded]),
+        P::SemMemberFreed | P::SemSwept => (script, 2, &[]),
+        P::MemberJoined => (Script::Region, 3, &[]),
+        _ => (script, visits, &[]),
+    };
+    Some(Target { point, script, visits, causes })
+}
+
+/// All points that are to be died at.
+pub fn targets() -> Vec<Target> {
+    Point::ALL.iter().filter_map(|point| target(*point)).collect()
+}
+
+/// Whether the point is reached only when a round ends.
+pub fn is_closing(point: Point) -> bool {
+    matches!(point, Point::CloseFlagged | Point::CloseMarked)
+}
