@@ -39,7 +39,6 @@ use std::sync::OnceLock;
 #[doc(alias = "__main__")]
 pub fn init() -> Main {
     process::become_child();
-    INITIALISED.store(true, Ordering::Relaxed);
     began();
     Main { generation: sys::generation(), _one_thread: PhantomData }
 }
@@ -64,8 +63,9 @@ impl Drop for Main {
 // ORDER: Relaxed throughout: a flag of its own, set in the thread that goes on to start processes.
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
-/// This process takes part: the end rules hold.
+/// This process may have children, which begin where it did; and the end rules hold.
 pub(crate) fn began() {
+    INITIALISED.store(true, Ordering::Relaxed);
     process::register_end();
 }
 

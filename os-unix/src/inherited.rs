@@ -2,7 +2,7 @@
 
 use crate::error::{OsError, Result};
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The process that started this one, or the one that took over when that ended.
@@ -34,6 +34,15 @@ pub fn terminated(text: OsString) -> Option<CString> {
     CString::new(text.into_vec()).ok()
 }
 
+/// The inode of the open file under `fd`; `None` if nothing is open there.
+#[must_use]
+pub fn inode(fd: RawFd) -> Option<u64> {
+    // SAFETY: all zero is a valid `stat64`.
+    let mut status: libc::stat64 = unsafe { std::mem::zeroed() };
+    // SAFETY: any number may be asked for; `status` is writable.
+    (unsafe { libc::fstat64(fd, &mut status) } == 0).then_some(status.st_ino)
+}
+
 /// Takes an inherited descriptor, and sees to it that no program started from here gets it.
 ///
 /// # Errors
@@ -51,6 +60,19 @@ pub unsafe fn take(fd: RawFd) -> Result<OwnedFd> {
     }
     // SAFETY: it is open (just seen), and the caller promises that nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes `file` this process's standard output.
+///
+/// # Errors
+///
+/// None on a system that works.
+pub fn become_stdout(file: OwnedFd) -> Result<()> {
+    // SAFETY: takes integers; the standard streams belong to the whole process.
+    match unsafe { libc::dup2(file.as_raw_fd(), libc::STDOUT_FILENO) } {
+        -1 => Err(OsError::last("replace", "the standard output")),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -171,6 +171,15 @@ impl LifelineEnd {
         stat(&self.read).map(|status| status.st_ino)
     }
 
+    /// Whether the parent's end is closed.
+    #[must_use]
+    pub fn is_parent_gone(&self) -> bool {
+        let mut entry = libc::pollfd { fd: self.read.as_raw_fd(), events: 0, revents: 0 };
+        // SAFETY: one entry, writable.
+        let ready = unsafe { libc::poll(&mut entry, 1, 0) };
+        ready == 1 && entry.revents & libc::POLLHUP != 0
+    }
+
     /// Reads the start message. Blocks until the parent has sent it, or is gone.
     ///
     /// # Errors

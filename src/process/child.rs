@@ -88,7 +88,8 @@ fn os(text: &str, error: sys::OsError) -> Error {
 }
 
 fn begin(end: LifelineEnd) -> Result<(Entry, Child)> {
-    let bytes = end.read_message(MOST_MESSAGE).map_err(|error| os("take the start message", error))?;
+    let bytes =
+        end.read_message(MOST_MESSAGE).map_err(|error| os("take the start message", error))?;
     let unreadable = || {
         let text = "read the start message: parent and child must be the same program";
         Error::new(Kind::Decode, Subject::None, text)
@@ -100,7 +101,8 @@ fn begin(end: LifelineEnd) -> Result<(Entry, Child)> {
     let message: Message = postcard::from_bytes(&bytes).map_err(|_| unreadable())?;
     // Armed as long as this process lives; nothing is left to let it go with.
     let _armed = end.arm().map_err(|error| os("tie this process to its parent", error))?;
-    let take = |number| entry::take_file(number).map_err(|error| os("take what the parent passed", error));
+    let take =
+        |number| entry::take_file(number).map_err(|error| os("take what the parent passed", error));
     let arena = take(ARENA)?;
     let count = i32::try_from(message.files).map_err(|_| unreadable())?;
     let files = (0..count).map(|number| take(FILES + number)).collect::<Result<Vec<_>>>()?;
@@ -144,7 +146,9 @@ pub(super) fn call<A: DeserializeOwned, R: Serialize>(function: fn(A) -> R, chil
     }));
     match ran {
         Ok(Ok(())) => 0,
-        Ok(Err(Refusal { text, error })) => refuse(record, &format!("it could not {text}: {error:?}")),
+        Ok(Err(Refusal { text, error })) => {
+            refuse(record, &format!("it could not {text}: {error:?}"))
+        }
         Err(payload) => {
             panic::close_with(&*payload);
             record.put_panicked();

@@ -55,14 +55,17 @@ impl Entry {
             Error::new(Kind::Options, Subject::None, text)
         };
         let address = function as usize;
-        let function =
-            image.code_offset(address).ok_or_else(|| elsewhere(describe(address)))?;
+        let function = image.code_offset(address).ok_or_else(|| elsewhere(describe(address)))?;
         let runner = descriptor.run as usize;
         let descriptor = image
             .data_offset(std::ptr::from_ref(descriptor).addr(), size_of::<Descriptor>())
             .filter(|_| image.code_offset(runner).is_some())
             .ok_or_else(|| elsewhere(format!("a function of types {}", names::<A, R>())))?;
-        Ok(Self { descriptor: descriptor as u64, types: types::<A, R>(), function: function as u64 })
+        Ok(Self {
+            descriptor: descriptor as u64,
+            types: types::<A, R>(),
+            function: function as u64,
+        })
     }
 
     /// Runs the function as this process's work; gives the exit code.
@@ -112,7 +115,10 @@ fn types<A, R>() -> u64 {
 const MARKER: &str = "OFFSPRING_CHILD";
 
 /// The name and value to start a child with, whose end of the lifeline is its descriptor `number`.
-pub(super) fn marker(number: i32, end: &LifelineEnd) -> Result<(&'static str, String), sys::OsError> {
+pub(super) fn marker(
+    number: i32,
+    end: &LifelineEnd,
+) -> Result<(&'static str, String), sys::OsError> {
     Ok((MARKER, format!("{number}:{}:{}", end.inode()?, std::process::id())))
 }
 

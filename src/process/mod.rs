@@ -28,6 +28,7 @@ mod record;
 mod start;
 mod status;
 
+pub use crate::value::Passed;
 pub use builder::Builder;
 pub use join::JoinError;
 pub use panic::Panic;
@@ -246,9 +247,9 @@ impl<R> Process<R> {
     }
 
     fn signal(&self, signal: i32) -> Result<()> {
-        self.started.send_signal(signal).map_err(|error| {
-            Error::caused(Kind::Os, Subject::Process(self.pid()), "end it", error)
-        })
+        self.started
+            .send_signal(signal)
+            .map_err(|error| Error::caused(Kind::Os, Subject::Process(self.pid()), "end it", error))
     }
 
     /// Lets it live on when this process ends, however that may be; it is not waited for then.

@@ -26,6 +26,7 @@ use crate::error::{Error, Kind, Result, Subject};
 use crate::family::family;
 use crate::queue::object_error;
 use crate::sys::{self, Family, Object, RegionRef, RegionSpec, flags};
+use crate::value;
 use offspring_core::block_on::block_on;
 use offspring_core::family::RegionHead;
 use offspring_core::points::{Point, hit};
@@ -288,7 +289,9 @@ impl Record {
         let words = self.words();
         let attempt = || (!self.child().is_none() || is_over()).then_some(());
         let spin = Adaptive::new();
-        while block_on(self.family, &words.begun, std::iter::empty, &spin, None, attempt).is_none() {}
+        while block_on(self.family, &words.begun, std::iter::empty, &spin, None, attempt).is_none()
+        {
+        }
     }
 }
 
@@ -309,6 +312,7 @@ impl Parcel<'_> {
     /// Writes the value, and gives the state to commit.
     fn write(&self, bytes: &[u8], carries: bool) -> Result<u64> {
         if carries {
+            value::mark_travelled(bytes)?;
             self.record.object.mark_carries();
         }
         let carry = if carries { CARRIES } else { 0 };
@@ -432,7 +436,8 @@ fn trace_record(_: &Family, object: &Object, found: &mut dyn FnMut(RegionRef)) {
     }
     // SAFETY: R1: just checked; R2.
     let words = unsafe { &*object.pointer.cast::<Words>() };
-    let parcels = [(&words.arguments, &words.arguments_inline), (&words.result, &words.result_inline)];
+    let parcels =
+        [(&words.arguments, &words.arguments_inline), (&words.result, &words.result_inline)];
     for (parcel, inline) in parcels {
         // ORDER: Acquire, with the Release in `write`.
         found(RegionRef::from_bits(parcel.part.load(Ordering::Acquire)));

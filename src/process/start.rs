@@ -44,7 +44,8 @@ where
         return Err(Error::new(Kind::Options, Subject::None, text));
     }
     if let Some(name) = name.as_ref().filter(|name| name.len() > MOST_NAME) {
-        let text = format!("name a process: {} bytes are too many, at most {MOST_NAME} go", name.len());
+        let text =
+            format!("name a process: {} bytes are too many, at most {MOST_NAME} go", name.len());
         return Err(Error::new(Kind::Options, Subject::None, text));
     }
     children::reap();
@@ -115,5 +116,7 @@ fn launch(
 fn test_arguments(path: &str) -> Vec<CString> {
     let program = sys::inherited::arguments().into_iter().take(1);
     let options = [path, "--exact", "--nocapture", "--quiet", "--test-threads=1"];
-    program.chain(options.into_iter().filter_map(|text| sys::inherited::terminated(text.into()))).collect()
+    program
+        .chain(options.into_iter().filter_map(|text| sys::inherited::terminated(text.into())))
+        .collect()
 }

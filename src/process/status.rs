@@ -11,7 +11,7 @@ use std::fmt;
 /// # #[allow(clippy::needless_doctest_main)]
 /// fn main() -> offspring::Result<()> {
 ///     let _main = offspring::init();
-///     let child = Process::spawn(std::process::exit as fn(i32) -> u32, 7)?;
+///     let child = Process::spawn(|code| -> u32 { std::process::exit(code) }, 7)?;
 ///     assert_eq!(child.wait().code(), Some(7));
 ///     Ok(())
 /// }
