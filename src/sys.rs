@@ -24,3 +24,7 @@ pub(crate) use std::os::fd::AsFd;
 compile_error!("offspring has a back end for Unix only so far");
 
 pub(crate) use offspring_core::family::{RegionRef, RegionSpec, flags};
+
+/// Anything that has a file to pass.
+#[cfg(unix)]
+pub(crate) use std::os::fd::AsFd as AsFile;

@@ -322,6 +322,7 @@ fn handle_given_to_another_serialiser_is_refused() {
 }
 
 /// Goes in as a queue of bytes and comes out as one of text, as from a peer that was built from other sources.
+#[derive(Debug)]
 struct Liar(Result<Queue<u8>, Queue<String>>);
 
 impl Serialize for Liar {

@@ -272,7 +272,7 @@ pub(crate) fn object_error(error: ObjectError, text: &str, subject: Subject) -> 
         }
         ObjectError::Allocate(_) => Kind::NoRoom,
         ObjectError::Region(RegionError::Gone) => Kind::Gone,
-        ObjectError::Region(RegionError::WrongKind { .. } | RegionError::WrongType { .. }) => {
+        ObjectError::Region(RegionError::WrongKind { .. } | RegionError::WrongType) => {
             Kind::WrongType
         }
         ObjectError::Region(RegionError::Corrupt) => Kind::Corrupt,

@@ -130,10 +130,8 @@ unsafe impl Buffer for Bytes {
             // SAFETY: `room(len)` reserved them, and the caller wrote them all.
             unsafe { self.long.set_len(len) };
         }
-        if carries {
-            if let Some(adopt) = self.adopt {
-                adopt(self.as_slice());
-            }
+        if carries && let Some(adopt) = self.adopt {
+            adopt(self.as_slice());
         }
     }
 }

@@ -9,8 +9,10 @@
 //! the handles inside the value have made their own by then.
 
 mod bytes;
+mod file;
 
 pub(crate) use bytes::Bytes;
+pub use file::Passed;
 use bytes::Writer;
 
 use crate::error::{Error, Kind, Result, Subject};

@@ -23,7 +23,7 @@ impl Position {
     /// What a hint word says; `None` if it cannot be a position of a ring of this capacity.
     #[inline(always)]
     pub(crate) fn checked(bits: u64, capacity: u32) -> Option<Self> {
-        let p = Self(bits & (1 << 63) - 1);
+        let p = Self(bits & ((1 << 63) - 1));
         (p.index() < capacity).then_some(p)
     }
 
