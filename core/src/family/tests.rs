@@ -444,6 +444,21 @@ fn death_of_the_last_member_frees_its_regions() {
 }
 
 #[test]
+fn death_noticed_under_the_lock_is_collected_when_it_is_free() {
+    let machine = Machine::new();
+    let (a, first) = machine.join(10);
+    let (b, _) = machine.join(11);
+    let (c, _) = machine.join(12);
+    make(&a, &SPEC);
+    machine.mark(first);
+    let held = b.lock();
+    assert!(c.is_dead(a.me));
+    assert_eq!(c.regions_in_use(), 1);
+    drop(held);
+    assert_eq!(c.regions_in_use(), 0);
+}
+
+#[test]
 fn chain_of_names_keeps_every_link() {
     let machine = Machine::new();
     let (a, first) = machine.join(10);
