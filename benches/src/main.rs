@@ -35,6 +35,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 #[cfg(feature = "peers")]
 fn main() -> ExitCode {
+    // Children that offspring starts begin their work in here and do not return.
+    let _main = offspring::init();
     command::run(std::env::args().skip(1))
 }
 

@@ -4,7 +4,8 @@ use crate::Result;
 use crate::cores::Cores;
 use crate::message::{Line, Word};
 use crate::ours;
-use crate::peers::array_queue;
+use crate::peers::{array_queue, crossbeam, iceoryx, ipc, python};
+use crate::raw::{futex, words};
 
 /// Does something this many times and says how many nanoseconds that took.
 pub type Run = fn(u64, Cores) -> Result<u64>;
@@ -127,6 +128,51 @@ pub const ROWS: &[Row] = &[
         ours: ours::ring::two_to_two::<Line>,
         peers: &[peer("ArrayQueue", array_queue::two_to_two::<Line>, 1.0)],
     },
+    Row {
+        name: "r3-8B",
+        question: "blocking typed queue from one process to another, 8 bytes",
+        unit: Unit::Rate,
+        ours: ours::facade::one_to_one::<Word>,
+        peers: &[
+            peer("crossbeam-channel", crossbeam::one_to_one::<Word>, 1.0),
+            peer("ipc-channel", ipc::one_to_one::<Word>, 20.0),
+            peer("iceoryx2", iceoryx::one_to_one::<Word>, 15.0),
+            peer("Python", python::one_to_one::<Word>, 100.0),
+        ],
+    },
+    Row {
+        name: "r3-64B",
+        question: "the same, 64 bytes",
+        unit: Unit::Rate,
+        ours: ours::facade::one_to_one::<Line>,
+        peers: &[
+            peer("crossbeam-channel", crossbeam::one_to_one::<Line>, 1.0),
+            peer("ipc-channel", ipc::one_to_one::<Line>, 15.0),
+            peer("iceoryx2", iceoryx::one_to_one::<Line>, 10.0),
+            peer("Python", python::one_to_one::<Line>, 50.0),
+        ],
+    },
+    Row {
+        name: "r5-spinning",
+        question: "round trip between two processes on two cores, both spinning",
+        unit: Unit::Nanos,
+        ours: ours::facade::ping_pong_spinning,
+        peers: &[peer("raw words", words::ping_pong, 1.3)],
+    },
+    Row {
+        name: "r5-sleeping-1core",
+        question: "round trip between two processes on one core, blocking",
+        unit: Unit::Nanos,
+        ours: ours::facade::ping_pong_on_one_core,
+        peers: &[peer("raw futex", futex::on_one_core, 1.1)],
+    },
+    Row {
+        name: "r5-sleeping-2cores",
+        question: "round trip between two processes on two cores, blocking",
+        unit: Unit::Nanos,
+        ours: ours::facade::ping_pong_on_two_cores,
+        peers: &[peer("raw futex", futex::on_two_cores, 1.1)],
+    },
 ];
 
 /// The rows with these names: a row's own, or a question's for all its rows. None named: all.
@@ -157,7 +203,7 @@ mod tests {
     #[test]
     fn a_question_selects_all_its_rows() {
         assert_eq!(names(&["R1"]), ["r1-8B", "r1-64B"]);
-        assert_eq!(names(&["r2-1p1c-8b", "r1-64B"]), ["r1-64B", "r2-1p1c-8B"]);
+        assert_eq!(names(&["r3-8b", "r1-64B"]), ["r1-64B", "r3-8B"]);
         assert_eq!(names(&[]).len(), ROWS.len());
     }
 

@@ -1,3 +1,4 @@
 //! Our side of every question.
 
+pub mod facade;
 pub mod ring;

@@ -1,3 +1,5 @@
-//! What the machine gives when nothing stands between the program and it.
+//! The limits: what the machine gives when nothing stands between the program and it.
 
+pub mod futex;
 pub mod memory;
+pub mod words;
