@@ -170,26 +170,50 @@ pub fn pid_of_another_namespace_proves_no_death() {
     reap(pid);
 }
 
+/// Sleeps as every waiter does, but without a backstop: the watchdog ends a lost notice.
+fn sleep_until_dead(family: &Family, child: ProcessRef) {
+    while !family.is_dead(child) {
+        let epoch = family.death_epoch();
+        let word = AtomicU32::new(0);
+        let mut watches =
+            vec![Watch { word: &word, seen: 0 }, Watch { word: family.epoch_word(), seen: epoch }];
+        watches.extend(family.life_watch(child));
+        if watches.len() == 3 {
+            let _ = family.wait(&watches, None);
+        }
+    }
+}
+
 pub fn sleeper_learns_of_a_death() {
     let family = family();
     let told = Shared::new();
     for _ in 0..50 {
         let (pid, child) = standing_child(&family, &told);
+        // The kill is still on its way when the sleep begins.
         kill(pid, libc::SIGKILL);
-        // The kill may still be on its way: sleep as every waiter does. No backstop here; the watchdog ends a lost notice.
-        while !family.is_dead(child) {
-            let epoch = family.death_epoch();
-            let word = AtomicU32::new(0);
-            let mut watches = vec![
-                Watch { word: &word, seen: 0 },
-                Watch { word: family.epoch_word(), seen: epoch },
-            ];
-            watches.extend(family.life_watch(child));
-            if watches.len() == 3 {
-                let _ = family.wait(&watches, None);
-            }
-        }
+        sleep_until_dead(&family, child);
         reap(pid);
+    }
+}
+
+pub fn sleeper_learns_of_a_death_amid_the_taking_of_a_lane() {
+    let family = family();
+    let told = Shared::new();
+    for _ in 0..50 {
+        let (mut begun, begin) = std::io::pipe().unwrap();
+        told.word(0).store(0, Ordering::Relaxed);
+        let pid = fork(|| {
+            let mut begin = begin;
+            told.word(0).store(family.me().bits(), Ordering::Relaxed);
+            begin.write_all(&[1]).unwrap();
+            strike_at(Point::JoinLaneTaken, 1, libc::SIGKILL);
+            let _ = std::thread::spawn(move || family.enter()).join();
+        });
+        begun.read_exact(&mut [0]).unwrap();
+        // One lane that the kernel marks, and one that nobody ever will: at last the system tells.
+        sleep_until_dead(&family, ProcessRef::from_bits(told.word(0).load(Ordering::Relaxed)));
+        assert_eq!(reap(pid), KILLED);
+        assert_eq!(family.slots_and_lanes_in_use(), (1, 1));
     }
 }
 

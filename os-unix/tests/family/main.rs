@@ -28,6 +28,10 @@ fn main() {
             life::pid_of_another_namespace_proves_no_death,
         ),
         ("sleeper_learns_of_a_death", life::sleeper_learns_of_a_death),
+        (
+            "sleeper_learns_of_a_death_amid_the_taking_of_a_lane",
+            life::sleeper_learns_of_a_death_amid_the_taking_of_a_lane,
+        ),
         ("left_process_is_dead_and_its_objects_go", life::left_process_is_dead_and_its_objects_go),
         ("object_named_by_a_message_stays", life::object_named_by_a_message_stays),
         ("last_handle_gives_the_pages_back", life::last_handle_gives_the_pages_back),
