@@ -173,10 +173,15 @@ impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
 
     /// Looks whether any member died unnoticed, and repairs what the dead left. True if something was swept.
     pub fn recover(&self) -> bool {
+        // All are asked, so that every death is noticed. Whoever noticed one of them may have died before it raised the epoch:
+        // that a member is dead is reason enough.
+        let mut dead = false;
         for (index, process) in self.storage.members().iter() {
-            if index != self.me && self.family.is_dead(process) {
-                break; // noticed now: the epoch has moved
-            }
+            dead |= index != self.me && self.family.is_dead(process);
+        }
+        if dead {
+            self.sweep();
+            return true;
         }
         self.sweep_if_due()
     }
