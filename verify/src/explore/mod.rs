@@ -10,6 +10,7 @@
 //! A violation prints the model's name and where its victims died; run it alone with `cargy verify loom --only NAME`.
 
 mod family;
+mod queue;
 mod semaphore;
 mod waiting;
 
@@ -33,7 +34,15 @@ pub struct Model {
 }
 
 /// All scenarios, by module.
-const MODELS: &[&[Model]] = &[family::MODELS, waiting::MODELS, semaphore::MODELS];
+const MODELS: &[&[Model]] = &[
+    family::MODELS,
+    waiting::MODELS,
+    semaphore::MODELS,
+    queue::transport::MODELS,
+    queue::leases::MODELS,
+    queue::replies::MODELS,
+    queue::waiting::MODELS,
+];
 
 /// What is being explored, for whoever reads a panic.
 static CURRENT: Mutex<String> = Mutex::new(String::new());

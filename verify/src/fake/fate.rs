@@ -17,6 +17,8 @@ pub struct Fate {
     reached: Arc<AtomicBool>,
     /// The largest number of points that one run has passed.
     most_points: Arc<AtomicUsize>,
+    /// The point's number in [`Point::ALL`], plus one, once a run died; else 0. Each [`afresh`](Self::afresh) has its own.
+    died_at: Arc<AtomicUsize>,
 }
 
 impl Fate {
@@ -29,13 +31,25 @@ impl Fate {
     /// Dies when it stands at its point number `at`, counted from 0, before whatever follows that point.
     #[must_use]
     pub fn dies_at(at: usize) -> Self {
-        Self { at, reached: Arc::default(), most_points: Arc::default() }
+        Self { at, reached: Arc::default(), most_points: Arc::default(), died_at: Arc::default() }
     }
 
     /// Whether any run died.
     #[must_use]
     pub fn reached(&self) -> bool {
         self.reached.load(Ordering::Relaxed)
+    }
+
+    /// The same fate for one more run: nobody died of it yet, but all share whether it was ever reached.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self { died_at: Arc::default(), ..self.clone() }
+    }
+
+    /// At which point the last run died, if any did since [`afresh`](Self::afresh).
+    #[must_use]
+    pub fn died_at(&self) -> Option<Point> {
+        Point::ALL.get(self.died_at.load(Ordering::Relaxed).checked_sub(1)?).copied()
     }
 
     /// Whether this is a death at all.
@@ -114,10 +128,11 @@ fn at_point(point: Point) {
         run.passed += 1;
         PASSED[point as usize].fetch_add(1, Ordering::Relaxed);
         run.dying = here == run.fate.at;
-        run.dying.then(|| run.fate.reached.clone())
+        run.dying.then(|| run.fate.clone())
     });
-    if let Some(reached) = dies {
-        reached.store(true, Ordering::Relaxed);
+    if let Some(fate) = dies {
+        fate.reached.store(true, Ordering::Relaxed);
+        fate.died_at.store(point as usize + 1, Ordering::Relaxed);
         DIED[point as usize].fetch_add(1, Ordering::Relaxed);
         resume_unwind(Box::new(Crashed));
     }
