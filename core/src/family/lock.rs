@@ -3,13 +3,17 @@
 //! It guards the region table and the members of regions; nothing on the path of a message takes it. Its holder
 //! may die anywhere: the next one sees the dead name, takes the lock over by CAS and [repairs](Registry::lock).
 //! Threads of one process exclude each other by the same word.
+//!
+//! A sleeper watches the lives of *all* processes, not the holder's alone: the one whom the kernel wakes for a dead holder
+//! may be killed before it says so, and then its own life word must wake the next.
 
 use super::Backend;
 use super::registry::Registry;
+use crate::block_on::block;
 use crate::points::{Point, hit};
-use crate::prim::{Ordering, fence, spin};
+use crate::prim::{Ordering, fence};
 use crate::process::{Liveness, ProcessRef};
-use crate::wait::{Family as _, Watch};
+use crate::wait::Adaptive;
 
 /// Proof that this thread holds the family lock; dropping it frees the lock, and collects if a death made that due.
 #[must_use = "the family lock is free again when this is dropped"]
@@ -17,9 +21,6 @@ use crate::wait::{Family as _, Watch};
 pub struct Locked<'r, 'a, B: Backend + ?Sized> {
     pub(super) registry: &'r Registry<'a, B>,
 }
-
-/// Turns to spin before sleeping: the lock is held for a few microseconds, or for the committing of pages.
-const TURNS: u32 = 64;
 
 impl<'a, B: Backend + ?Sized> Registry<'a, B> {
     /// Takes the family lock.
@@ -34,36 +35,8 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
     /// If the calling thread has no lane (see [`Registry::newcomer`]).
     pub fn lock(&self) -> Locked<'_, 'a, B> {
         assert!(self.has_lane, "the family lock needs a thread with a lane");
-        for _ in 0..TURNS {
-            if let Some(locked) = self.try_lock() {
-                return locked;
-            }
-            spin();
-        }
-        let head = self.tables.head;
-        loop {
-            let key = head.lock_event.arm(self.backend);
-            // ORDER: Acquire; before the attempt below, so that a death after it changes the word.
-            let epoch = head.epoch.load(Ordering::Acquire);
-            if let Some(locked) = self.try_lock() {
-                return locked;
-            }
-            let watches = [
-                Watch { word: head.lock_event.word(), seen: key },
-                Watch { word: &head.epoch, seen: epoch },
-            ];
-            let until = Some(self.backend.now().after(self.backend.backstop()));
-            // ORDER: Relaxed. A hint whose life to watch.
-            let holder = ProcessRef::from_bits(head.lock.load(Ordering::Relaxed));
-            match (holder != self.me).then(|| self.life_watch(holder)).flatten() {
-                Some(life) => {
-                    self.backend.wait(&[watches[0], watches[1], life], until);
-                }
-                None => {
-                    self.backend.wait(&watches, until);
-                }
-            }
-        }
+        let spin = Adaptive::new();
+        block(self, &self.tables.head.lock_event, || self.others(), &spin, || self.try_lock())
     }
 
     /// Takes the family lock if nobody alive holds it; `None` at once otherwise, or without a lane.

@@ -8,7 +8,7 @@
 //! | PLACING, DYING → FREE | the lock's holder, or the next one if it died | pages given back |
 //!
 //! The table is the only truth: there is no free list that could be torn. A dead holder leaves at most one entry in
-//! PLACING or DYING, which [`repair`](Locked::repair) completes to FREE.
+//! PLACING or DYING, which whoever takes the lock over completes to FREE.
 
 use super::layout::{GRANULE, HEAP_AT, REGION_MAGIC, RegionHead, flags};
 use super::lock::Locked;

@@ -217,6 +217,17 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
         })
     }
 
+    /// The other processes, beginning behind the caller's slot and going round: whom a sleeper watches.
+    pub(super) fn others(&self) -> impl Iterator<Item = ProcessRef> + '_ {
+        let high = self.processes_high();
+        let me = usize::from(self.me.slot()).min(high);
+        (me + 1..high).chain(0..me).filter_map(|slot| {
+            // ORDER: Acquire, F2.
+            let bits = self.tables.processes[slot].word.load(Ordering::Acquire);
+            (!is_over(bits)).then(|| ProcessRef::new(slot as u16, bits.generation()))
+        })
+    }
+
     /// How many process slots are not FREE, whatever their processes do.
     pub fn slots_in_use(&self) -> usize {
         (0..self.processes_high())
