@@ -98,10 +98,15 @@ unsafe impl Wait for Inner {
 unsafe impl Backend for Inner {
     #[inline]
     fn life(&self, lane: usize) -> Life {
-        match self.cell(lane) {
-            Some(cell) if life::is_marked(cell) => Life::Marked,
-            Some(cell) if life::is_held(cell) => Life::Held,
-            _ => Life::Free,
+        let Some(cell) = self.cell(lane) else { return Life::Free };
+        // ORDER: Acquire, the life module's D1. One load, so that the two answers are of one time.
+        let word = life::word(cell).load(Ordering::Acquire);
+        if word & libc::FUTEX_OWNER_DIED != 0 {
+            Life::Marked
+        } else if word & libc::FUTEX_TID_MASK != 0 {
+            Life::Held
+        } else {
+            Life::Free
         }
     }
 
