@@ -22,6 +22,8 @@ const FREE: u32 = 0;
 const HELD: u32 = 1;
 const MARKED: u32 = 2;
 
+type Event = Box<dyn FnOnce(&Machine)>;
+
 /// A line of the arena's heap.
 #[derive(Default)]
 #[repr(C, align(64))]
@@ -41,7 +43,7 @@ struct Machine {
     wakes: Cell<u32>,
     looks: Cell<u32>,
     /// What happens at the nth look at a life word.
-    at_look: RefCell<Option<(u32, Box<dyn FnOnce(&Machine)>)>>,
+    at_look: RefCell<Option<(u32, Event)>>,
     knows_kinds: Cell<bool>,
 }
 
