@@ -39,6 +39,27 @@ pub(crate) fn join(arena: OwnedFile, parent: ProcessRef) -> Result<&'static Fami
     Ok(FAMILY.get_or_init(|| family))
 }
 
+/// What the family has in use, once the dead are seen to: for tests.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InUse {
+    /// Regions that exist.
+    pub regions: usize,
+    /// Slots of processes that are not free.
+    pub processes: usize,
+    /// Lanes of threads that are not free.
+    pub lanes: usize,
+}
+
+/// See [`InUse`].
+#[doc(hidden)]
+pub fn in_use() -> Result<InUse> {
+    let family = family()?;
+    family.collect();
+    let (processes, lanes) = family.slots_and_lanes_in_use();
+    Ok(InUse { regions: family.regions_in_use(), processes, lanes })
+}
+
 /// Says how to find the references in each kind of object, before there is any.
 fn register_kinds() {
     crate::process::register_kinds();

@@ -118,6 +118,7 @@ pub(crate) fn how() -> Result<&'static How> {
 ///     }
 /// }
 /// ```
+#[allow(clippy::test_attr_in_doctest)] // it shows what a test crate holds
 #[macro_export]
 macro_rules! test_entry {
     () => {

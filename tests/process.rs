@@ -57,7 +57,7 @@ fn panic_comes_back_with_message_and_place() {
 }
 
 fn halve(n: u32) -> u32 {
-    assert!(n % 2 == 0, "{n} is odd");
+    assert!(n.is_multiple_of(2), "{n} is odd");
     n / 2
 }
 
@@ -118,6 +118,25 @@ fn panic_in_a_destructor_while_unwinding_is_a_panic() {
     let error = child.join().unwrap_err();
     assert_eq!(error.status().signal_name(), Some("SIGABRT"));
     assert!(error.is_panic(), "{error}");
+    let message = error.panic().unwrap().message();
+    assert!(message.starts_with("second; then "), "{message}");
+}
+
+#[test]
+fn backtrace_comes_along_where_it_is_asked_for() {
+    let child: Process<()> = Process::spawn(
+        |()| {
+            // SAFETY: this thread is the only one of the child that looks at the environment.
+            unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "1") };
+            panic!("with a backtrace")
+        },
+        (),
+    )
+    .unwrap();
+    let error = child.join().unwrap_err();
+    let backtrace = error.panic().unwrap().backtrace().unwrap();
+    assert!(backtrace.contains("backtrace_comes_along"), "{backtrace}");
+    assert!(error.panic().unwrap().thread().is_some());
 }
 
 #[test]
@@ -324,4 +343,16 @@ fn detached_child_gives_its_handle_up() {
     let pid = child.pid();
     child.detach().unwrap();
     assert_eq!(queue.get().unwrap(), pid);
+}
+
+#[test]
+fn function_of_a_library_is_refused_by_name() {
+    let foreign = libc::getpid as unsafe extern "C" fn() -> i32 as *const ();
+    if offspring_os_unix::image::Image::main().code_offset(foreign.addr()).is_some() {
+        return; // linked statically: it is a function of this program
+    }
+    // SAFETY: it is refused, and never called.
+    let function = unsafe { std::mem::transmute::<*const (), fn(()) -> i32>(foreign) };
+    let error = Process::spawn(function, ()).unwrap_err().to_string();
+    assert!(error.contains("getpid") && error.contains("libc"), "{error}");
 }

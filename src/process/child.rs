@@ -65,6 +65,15 @@ pub(super) struct Child {
     files: Vec<OwnedFile>,
 }
 
+#[cfg(test)]
+impl Child {
+    /// One that has nothing to do.
+    pub(super) fn idle() -> Self {
+        let record = Box::leak(Box::new(Record::create().unwrap()));
+        Self { record, files: Vec::new() }
+    }
+}
+
 /// Does what this process was started for.
 pub(super) fn run(end: LifelineEnd) -> ! {
     match begin(end) {

@@ -157,3 +157,33 @@ pub(super) fn take_file(number: i32) -> Result<OwnedFile, sys::OsError> {
     // SAFETY: E2: the parent, whose message named the number, gave it to this process alone.
     unsafe { sys::inherited::take(number) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(entry: Entry) -> std::result::Result<i32, &'static str> {
+        // SAFETY: made by `of` in this process, but for what the checks find.
+        unsafe { entry.run(Child::idle()) }
+    }
+
+    #[test]
+    fn entry_that_leads_elsewhere_is_not_run() {
+        let entry = Entry::of(|n: u8| n).unwrap();
+        let other = Entry::of(|n: u16| n).unwrap();
+        assert_ne!((entry.descriptor, entry.types), (other.descriptor, other.types));
+        for descriptor in [u64::MAX, entry.descriptor + 4, entry.descriptor + (1 << 40)] {
+            let why = run(Entry { descriptor, ..entry }).unwrap_err();
+            assert_eq!(why, "its function's descriptor is not in this program");
+        }
+        for wrong in [
+            Entry { descriptor: other.descriptor, ..entry },
+            Entry { types: other.types, ..entry },
+            Entry { descriptor: entry.descriptor + 8, ..entry },
+        ] {
+            assert_eq!(run(wrong).unwrap_err(), "its function has other types in this program");
+        }
+        let why = run(Entry { function: entry.descriptor, ..entry }).unwrap_err();
+        assert_eq!(why, "its function is not in this program");
+    }
+}

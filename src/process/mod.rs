@@ -47,6 +47,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -270,6 +271,10 @@ impl<R> Process<R> {
         })
     }
 }
+
+// What a panic can interrupt here is done in single steps, or once and for all (`Once`, the family's protocols).
+impl<R> UnwindSafe for Process<R> {}
+impl<R> RefUnwindSafe for Process<R> {}
 
 impl<R> fmt::Debug for Process<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -465,3 +465,93 @@ pub(crate) fn register_kinds() {
     sys::set_trace(KIND, trace_record);
     sys::set_trace(PART_KIND, trace_part);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(outcome: Outcome) -> Option<(Vec<u8>, bool)> {
+        match outcome {
+            Outcome::Value(bytes, carries) => Some((bytes, carries)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn values_of_any_length_come_out_as_they_went_in() {
+        for len in [0, 1, 7, 8, INLINE - 1, INLINE, INLINE + 1, 70_001] {
+            let record = Record::create().unwrap();
+            let bytes: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+            record.put_arguments(&bytes, false).unwrap();
+            assert_eq!(record.read_arguments(), Some((bytes.clone(), false)), "{len}");
+            record.drop_arguments();
+            assert_eq!(record.read_arguments(), None);
+            assert!(value(record.read_result()).is_none(), "arguments are no result");
+            record.put_result(&bytes, false).unwrap();
+            assert_eq!(value(record.read_result()), Some((bytes, false)), "{len}");
+        }
+    }
+
+    #[test]
+    fn words_that_make_no_sense_are_no_value() {
+        let record = Record::create().unwrap();
+        let words = record.words();
+        let set = |state: u64, len: u64, part: u64| {
+            words.result.len.store(len, Ordering::Relaxed);
+            words.result.part.store(part, Ordering::Relaxed);
+            words.result.state.store(state, Ordering::Relaxed);
+        };
+        for (state, len, part) in [
+            (IN_RECORD, INLINE as u64 + 1, 0),
+            (IN_RECORD, u64::MAX, 0),
+            (IN_PART, 8, 0),
+            (IN_PART, 8, u64::MAX),
+            // A region, but no part.
+            (IN_PART, 8, record.region().bits()),
+            (STATE, 8, 0),
+        ] {
+            set(state, len, part);
+            assert!(value(record.read_result()).is_none(), "{state} {len} {part}");
+            trace_record(record.family, &record.object, &mut |_| {});
+        }
+        set(EMPTY, 0, 0);
+        record.put_result(&[1; 5000], false).unwrap();
+        words.result.len.store(1 << 40, Ordering::Relaxed);
+        assert!(value(record.read_result()).is_none(), "longer than its part");
+        for note in [7 << 32, (1 << 32) | (MOST_NOTE as u64 + 1), u64::MAX] {
+            words.note.store(note, Ordering::Relaxed);
+            assert!(record.read_note().is_none(), "{note:x}");
+        }
+    }
+
+    #[test]
+    fn trace_finds_the_handles_of_either_value() {
+        let record = Record::create().unwrap();
+        let handles = [RegionRef::new(5, 1), RegionRef::new(6, 2)];
+        let mut bytes = vec![2, 0];
+        handles.iter().for_each(|handle| bytes.extend(handle.bits().to_le_bytes()));
+        record.put_arguments(&bytes, true).unwrap();
+        bytes.resize(9000, 0);
+        record.put_result(&bytes, true).unwrap();
+        let mut found = Vec::new();
+        trace_record(record.family, &record.object, &mut |region| found.push(region));
+        assert_eq!(found.iter().filter(|region| handles.contains(region)).count(), 2);
+        let part = record.result().part().unwrap();
+        assert!(found.contains(&part.region));
+        found.clear();
+        trace_part(record.family, &part, &mut |region| found.push(region));
+        assert_eq!(found, handles);
+    }
+
+    #[test]
+    fn last_note_is_read_in_full() {
+        let record = Record::create().unwrap();
+        assert!(record.read_note().is_none());
+        record.write_note(NoteKind::FatalPanic, &[9; MOST_NOTE]);
+        assert!(record.read_note() == Some((NoteKind::FatalPanic, vec![9; MOST_NOTE])));
+        record.put_refused(&"é".repeat(MOST_NOTE));
+        let (kind, note) = record.read_note().unwrap();
+        assert_eq!((kind, note.len()), (NoteKind::Refusal, MOST_NOTE));
+        assert!(matches!(record.read_result(), Outcome::Refused));
+    }
+}

@@ -1,0 +1,51 @@
+//! Which public types may be shared between threads, and looked at after a panic: a table, checked by the compiler.
+
+use offspring::process::{Builder, ExitStatus, JoinError, Panic};
+use offspring::{Error, Main, Process};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::rc::Rc;
+
+fn send<T: Send>() {}
+fn sync<T: Sync>() {}
+fn unwind<T: UnwindSafe + RefUnwindSafe>() {}
+fn unpin<T: Unpin>() {}
+
+/// Each type has each trait.
+macro_rules! table {
+    ($($type:ty: $($has:ident)*,)*) => { $($($has::<$type>();)*)* };
+}
+
+#[test]
+fn types_have_their_auto_traits() {
+    table! {
+        Process<u32>: send sync unwind unpin,
+        // A value that was not made yet, and may not leave its thread then.
+        Process<Rc<u32>>: send sync unwind unpin,
+        Builder: send sync unwind unpin,
+        ExitStatus: send sync unwind unpin,
+        Panic: send sync unwind unpin,
+        JoinError: send sync unpin,
+        Error: send sync unpin,
+        Main: unwind unpin,
+    }
+}
+
+/// Compiles for a type without the trait only: with it, both would fit.
+macro_rules! lacks {
+    ($type:ty: $trait:ident) => {{
+        trait Ambiguous<A> {
+            fn some() {}
+        }
+        impl<T: ?Sized> Ambiguous<()> for T {}
+        #[allow(dead_code)]
+        struct Has;
+        impl<T: ?Sized + $trait> Ambiguous<Has> for T {}
+        <$type as Ambiguous<_>>::some();
+    }};
+}
+
+#[test]
+fn guard_of_main_stays_in_its_thread() {
+    lacks!(Main: Send);
+    lacks!(Main: Sync);
+}
