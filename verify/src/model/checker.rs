@@ -78,8 +78,8 @@ impl<S> Steps<S> {
 /// How far to search.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// No more states than this.
-    pub states: usize,
+    /// About how much memory the search may take.
+    pub bytes: usize,
     /// No longer than this.
     pub until: Option<Instant>,
     /// Look for stuck states each time the number of states has doubled, not only at the end: dearer when there are
@@ -240,6 +240,8 @@ pub fn check<P: Protocol>(protocol: &P, limits: Limits, progress: &mut dyn FnMut
     seen.add(&protocol.start());
     let mut at = 0;
     let mut stopped = false;
+    // A state, its place in the table, and about four steps there and back.
+    let most = limits.bytes / (size_of::<P::State>() + 48);
     let mut look = if limits.early { 1 << 13 } else { usize::MAX };
     while at < seen.len {
         if at == look {
@@ -251,7 +253,7 @@ pub fn check<P: Protocol>(protocol: &P, limits: Limits, progress: &mut dyn FnMut
         if at.is_multiple_of(1 << 14) {
             progress(seen.len as u64);
             let late = limits.until.is_some_and(|until| Instant::now() >= until);
-            if late || seen.len >= limits.states {
+            if late || seen.len >= most {
                 stopped = true;
                 break;
             }
@@ -412,7 +414,7 @@ mod tests {
     }
 
     fn verdict(atomic: bool, may_die: bool) -> Verdict {
-        let limits = Limits { states: 1000, until: None, early: false };
+        let limits = Limits { bytes: 1 << 20, until: None, early: false };
         check(&Counter { atomic, may_die }, limits, &mut |_| ()).verdict
     }
 

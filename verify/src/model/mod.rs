@@ -155,34 +155,61 @@ impl ModelReport {
     }
 }
 
-/// Every case: small ones for `quick`, else also the large ones.
+/// A model's cases: the small ones first; the large ones too unless `quick`.
+type Cases = fn(quick: bool) -> Vec<Case>;
+
+const MODELS: &[Cases] = &[
+    ring::cases,
+    leases::cases,
+    close::cases,
+    events::cases,
+    barrier::cases,
+    registry::cases,
+    lock::cases,
+    semaphore::cases,
+];
+
+/// Every case: the small ones and all mutants, then, unless `quick`, the large ones.
 #[must_use]
 pub fn all(quick: bool) -> Vec<Case> {
-    let mut cases = Vec::new();
-    cases.extend(ring::cases(quick));
-    cases.extend(leases::cases(quick));
-    cases.extend(close::cases(quick));
-    cases.extend(barrier::cases(quick));
-    cases.extend(lock::cases(quick));
-    cases.extend(semaphore::cases(quick));
-    cases.extend(registry::cases(quick));
-    cases.extend(events::cases(quick));
+    let mut cases: Vec<Case> = MODELS.iter().flat_map(|cases| cases(true)).collect();
+    if !quick {
+        let large = |model: &Cases| model(false).into_iter().skip(model(true).len());
+        cases.extend(MODELS.iter().flat_map(large));
+    }
     cases
 }
 
-/// The most states one search keeps: about 3 GB.
-const MOST_STATES: usize = 16 << 20;
+/// The most memory that one search takes.
+const MOST_BYTES: usize = 3 << 30;
 
-/// Searches every case and reports each. `seconds` bounds the whole run: a case that would pass it is cut short.
-/// `progress` is told the model's name and the states seen so far.
+/// Searches every case and reports each; see [`run_only`].
 pub fn run(
     quick: bool,
     seconds: Option<u64>,
     progress: &mut dyn FnMut(&str, u64),
 ) -> Vec<ModelReport> {
+    run_only(quick, seconds, None, progress)
+}
+
+/// Searches every case whose model's name holds `only`, and reports each.
+///
+/// `seconds` bounds the large cases together: one that would pass it is cut short, and says so. The small ones and the
+/// mutants always run to their end. `progress` is told the model's name and the states seen so far.
+pub fn run_only(
+    quick: bool,
+    seconds: Option<u64>,
+    only: Option<&str>,
+    progress: &mut dyn FnMut(&str, u64),
+) -> Vec<ModelReport> {
     let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let limits = Limits { states: MOST_STATES, until, early: false };
-    all(quick).iter().map(|case| case.run(limits, progress)).collect()
+    let small = all(true).len();
+    let run = |(i, case): (usize, Case)| {
+        let until = until.filter(|_| i >= small);
+        let named = only.is_none_or(|only| case.name.contains(only));
+        named.then(|| case.run(Limits { bytes: MOST_BYTES, until, early: false }, progress))
+    };
+    all(quick).into_iter().enumerate().filter_map(run).collect()
 }
 
 #[cfg(test)]
@@ -190,31 +217,22 @@ mod tests {
     use super::*;
 
     #[test]
-    #[ignore = "for finding configurations"]
-    fn survey() {
-        let only = std::env::var("MODEL").unwrap_or_default();
-        for case in all(std::env::var("FULL").is_err()) {
-            if !format!("{case:?}").contains(&only) {
-                continue;
-            }
-            let limits = Limits {
-                early: false,
-                states: MOST_STATES,
-                until: Some(Instant::now() + Duration::from_secs(120)),
-            };
-            let r = case.run(limits, &mut |_, _| ());
-            let ok = if r.passed() { "ok  " } else { "FAIL" };
-            println!(
-                "{ok} {:6.1}s {:9} {:9} {:?} -> {}",
-                r.seconds,
-                r.states,
-                r.edges,
-                case,
-                r.summary()
-            );
-            if !r.passed() {
-                println!("   {}", r.trace().join("\n   "));
+    fn small_models_hold_and_their_mutants_are_found() {
+        for only in ["barrier", "lock"] {
+            let reports = run_only(true, None, Some(only), &mut |_, _| ());
+            assert!(!reports.is_empty());
+            for report in reports {
+                assert!(report.passed(), "{report:#?}");
             }
         }
+    }
+
+    #[test]
+    fn a_search_out_of_memory_says_that_it_is_not_exhaustive() {
+        let cases = all(true);
+        let limits = Limits { bytes: 1 << 20, until: None, early: false };
+        let report = cases[0].run(limits, &mut |_, _| ());
+        assert_eq!(report.verdict, Verdict::Stopped);
+        assert!(report.summary().contains("not exhaustive"));
     }
 }
