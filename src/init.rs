@@ -86,11 +86,16 @@ pub(crate) fn how() -> Result<&'static How> {
     if let Some(how) = HOW.get() {
         return Ok(how);
     }
-    if let Some(path) = entry_test() {
+    let image = Image::main();
+    if let Some(path) = entry_test(image.constants()) {
         return Ok(HOW.get_or_init(|| How::Test(path)));
     }
     if INITIALISED.load(Ordering::Relaxed) {
         return Ok(HOW.get_or_init(|| How::Main));
+    }
+    // Some linkers put constants beside the code.
+    if let Some(path) = entry_test(image.code()) {
+        return Ok(HOW.get_or_init(|| How::Test(path)));
     }
     Err(Error::new(
         Kind::NotInitialised,
@@ -146,10 +151,10 @@ pub fn __test_entry(path: &&'static str) {
 /// The path of the entry test, if this program has one: without its crate, as libtest knows it.
 ///
 /// Nothing of the test crate has run, perhaps, when it is asked for, so it is looked for in the program's constants.
-fn entry_test() -> Option<String> {
+fn entry_test(mut parts: impl Iterator<Item = &'static [u8]>) -> Option<String> {
     // Put together here, so that this is not what is found.
     let mark = [&b"offspring-test-entry"[..], &[1, 2, 3, b'<']].concat();
-    Image::main().constants().find_map(|bytes| {
+    parts.find_map(|bytes| {
         let at = find(bytes, &mark)? + mark.len();
         let rest = bytes.get(at..)?;
         let path = rest.get(..rest.iter().take(MOST_PATH).position(|byte| *byte == b'>')?)?;
@@ -180,7 +185,9 @@ mod tests {
 
     #[test]
     fn entry_test_is_found_in_the_program() {
-        assert_eq!(entry_test().as_deref(), Some("init::tests::offspring_test_entry"));
+        let image = Image::main();
+        let found = entry_test(image.constants()).or_else(|| entry_test(image.code()));
+        assert_eq!(found.as_deref(), Some("init::tests::offspring_test_entry"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use offspring::{Process, Queue};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 offspring::test_entry!();
 
@@ -15,6 +15,11 @@ fn child_returns_its_value() {
     let child = Process::spawn(double, 21).unwrap();
     assert_ne!(child.pid(), std::process::id());
     assert_eq!(child.join().unwrap(), 42);
+    let child = Process::spawn(double, 4).unwrap();
+    assert_eq!(child.join_timeout(Duration::from_secs(60)).unwrap().unwrap(), 8);
+    let child = Process::spawn(double, 5).unwrap();
+    child.wait();
+    assert_eq!(child.try_join().unwrap().unwrap(), 10);
 }
 
 #[test]
@@ -152,6 +157,9 @@ fn exit_code_and_signal_are_told_apart() {
         let child = Process::spawn(sleep_for_ever, ()).unwrap();
         assert!(child.is_alive());
         assert_eq!(child.wait_timeout(Duration::from_millis(1)), None);
+        let child = child.try_join().unwrap_err();
+        let child = child.join_timeout(Duration::ZERO).unwrap_err();
+        let child = child.join_deadline(Instant::now()).unwrap_err();
         ask(&child).unwrap();
         assert_eq!(child.wait().exitcode(), Some(-signal));
         ask(&child).expect("one that has ended is not asked");

@@ -83,19 +83,27 @@ impl Image {
         self.data_offset(address, len).map(|_| address)
     }
 
-    /// All bytes of the image that are never written to.
+    /// All data of the image that is never written to.
     pub fn constants(&self) -> impl Iterator<Item = &'static [u8]> + use<'_> {
+        self.unchanging().filter(|(range, _)| !self.code.contains(range)).map(|(_, bytes)| bytes)
+    }
+
+    /// All code of the image, and what the linker put beside it.
+    pub fn code(&self) -> impl Iterator<Item = &'static [u8]> + use<'_> {
+        self.unchanging().filter(|(range, _)| self.code.contains(range)).map(|(_, bytes)| bytes)
+    }
+
+    fn unchanging(&self) -> impl Iterator<Item = (&Range<usize>, &'static [u8])> {
         self.constant.iter().map(|part| {
             // SAFETY: a segment of the main image, which is mapped readable for the process's life; its header says that
             // nobody writes to it.
-            unsafe { std::slice::from_raw_parts(part.start as *const u8, part.len()) }
+            (part, unsafe { std::slice::from_raw_parts(part.start as *const u8, part.len()) })
         })
     }
 
     fn hash_of_code(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        let constants = self.constants().zip(&self.constant);
-        for (bytes, _) in constants.filter(|(_, part)| self.code.contains(part)) {
+        for bytes in self.code() {
             for word in bytes.chunks(8) {
                 let mut value = [0; 8];
                 value[..word.len()].copy_from_slice(word);

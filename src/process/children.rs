@@ -53,8 +53,7 @@ pub(super) fn enter(
 
 /// The children of this process itself that are not reaped. A fork of it sees those of its parent in the table, too.
 pub(super) fn all() -> Vec<Arc<Started>> {
-    let generation = sys::generation();
-    children().iter().filter(|child| child.generation == generation).cloned().collect()
+    children().iter().filter(|child| child.is_ours()).cloned().collect()
 }
 
 /// Reaps all that have ended.
@@ -91,7 +90,7 @@ impl Started {
     /// It has ended and is reaped: takes back what it held, and lets go of what it was kept by. Once, and only in the process
     /// that started it.
     fn settle(&self) {
-        if self.generation != sys::generation() {
+        if !self.is_ours() {
             return;
         }
         self.reaped.call_once(|| {
@@ -106,6 +105,11 @@ impl Started {
             drop(children);
             drop(gone);
         });
+    }
+
+    /// Whether this is the process that started it, and no fork of that.
+    pub(super) fn is_ours(&self) -> bool {
+        self.generation == sys::generation()
     }
 
     fn cut(&self) {

@@ -145,11 +145,64 @@ impl<R> Process<R> {
                     value::adopt(&bytes);
                 }
                 let value = value::decode(&bytes, carries, Vec::new());
-                started.record.drop_result();
+                if started.is_ours() {
+                    started.record.drop_result();
+                }
                 value.map_err(|error| failed(Why::Unreadable(error)))
             }
             outcome => Err(failed(self.why(&outcome, status))),
         }
+    }
+
+    /// As [`join`](Self::join) if the process has ended; otherwise the handle comes back.
+    ///
+    /// # Errors
+    ///
+    /// The outer one: it has not ended. The inner one: as [`join`](Self::join).
+    pub fn try_join(self) -> Result<Result<R, JoinError>, Self>
+    where
+        R: DeserializeOwned,
+    {
+        if self.is_alive() { Err(self) } else { Ok(self.join()) }
+    }
+
+    /// As [`join`](Self::join), but waits for `timeout` at most; then the handle comes back.
+    ///
+    /// ```
+    /// use offspring::Process;
+    /// use std::time::Duration;
+    ///
+    /// # #[allow(clippy::needless_doctest_main)]
+    /// fn main() -> offspring::Result<()> {
+    ///     let _main = offspring::init();
+    ///     let child = Process::spawn(|()| std::thread::park(), ())?;
+    ///     let child = child.join_timeout(Duration::from_millis(10)).unwrap_err();
+    ///     child.kill()?;
+    ///     assert!(child.join().unwrap_err().is_killed());
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`try_join`](Self::try_join).
+    pub fn join_timeout(self, timeout: Duration) -> Result<Result<R, JoinError>, Self>
+    where
+        R: DeserializeOwned,
+    {
+        if self.wait_timeout(timeout).is_none() { Err(self) } else { Ok(self.join()) }
+    }
+
+    /// As [`join`](Self::join), but waits until `deadline` at most; then the handle comes back.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_join`](Self::try_join).
+    pub fn join_deadline(self, deadline: Instant) -> Result<Result<R, JoinError>, Self>
+    where
+        R: DeserializeOwned,
+    {
+        if self.wait_deadline(deadline).is_none() { Err(self) } else { Ok(self.join()) }
     }
 
     fn why(&self, outcome: &Outcome, status: ExitStatus) -> Why {

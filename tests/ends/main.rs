@@ -29,6 +29,7 @@ const CASES: &[Case] = &[
     ("programs_of_a_child_are_no_children", programs_of_a_child_are_no_children),
     ("programs_before_init_are_no_children", programs_before_init_are_no_children),
     ("stale_marker_is_harmless", stale_marker_is_harmless),
+    ("children_that_the_system_reaps_are_joined", children_that_the_system_reaps_are_joined),
     ("exit_handlers_of_a_child_run", exit_handlers_of_a_child_run),
 ];
 
@@ -269,5 +270,15 @@ fn stale_marker_is_harmless() {
 fn exit_handlers_of_a_child_run() {
     let (lines, status) = program("exit handler").end();
     assert_eq!(lines, ["function", "exit handler"]);
+    assert!(status.success());
+}
+
+fn children_that_the_system_reaps_are_joined() {
+    let (lines, status) = program("ignore SIGCHLD").end();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0], "value: 7");
+    // Whether the kernel kept how it ended depends on its version.
+    let told = ["killed by SIGKILL", "how is not known"];
+    assert!(told.iter().any(|text| lines[1].contains(text)), "{lines:?}");
     assert!(status.success());
 }

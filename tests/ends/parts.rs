@@ -58,6 +58,7 @@ pub fn run(part: &str) {
             child(say).join().unwrap();
         }
         "echo" => println!("{}", line()),
+        "ignore SIGCHLD" => ignore_children(),
         "exit handler" => child(register_exit_handler).join().unwrap(),
         _ => panic!("no such part: {part}"),
     }
@@ -245,4 +246,13 @@ fn register_exit_handler(_: ()) {
     }
     at_exit::at_exit(handler).unwrap();
     println!("function");
+}
+
+fn ignore_children() {
+    // SAFETY: a signal that is ignored runs nothing.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    println!("value: {}", child(|()| 7).join().unwrap());
+    let endless = child(|()| park());
+    endless.kill().unwrap();
+    println!("{}", endless.join().map(|()| "a value").unwrap_err());
 }
