@@ -364,3 +364,29 @@ fn function_of_a_library_is_refused_by_name() {
     let error = Process::spawn(function, ()).unwrap_err().to_string();
     assert!(error.contains("getpid") && error.contains("libc"), "{error}");
 }
+
+#[test]
+fn child_whose_handle_was_dropped_is_reaped_by_the_next_start() {
+    let child = Process::spawn(double, 1).unwrap();
+    let process = offspring_os_unix::pidfd::PidFd::open(child.pid()).unwrap();
+    drop(child);
+    assert!(process.wait_gone(None));
+    Process::spawn(double, 2).unwrap().join().unwrap();
+    // Nobody is left to be signalled, not even a zombie.
+    assert!(process.send_signal(0).unwrap_err().is_not_found());
+}
+
+#[test]
+fn many_threads_start_and_join_at_once() {
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                let children: Vec<_> =
+                    (0..8).map(|n| Process::spawn(double, thread * 100 + n).unwrap()).collect();
+                for (n, child) in (0..).zip(children) {
+                    assert_eq!(child.join().unwrap(), 2 * (thread * 100 + n));
+                }
+            });
+        }
+    });
+}

@@ -12,6 +12,9 @@
 //!
 //! except those that were [detached](Process::detach). A [`Process`] that is dropped changes nothing.
 //!
+//! A child exits with 0 when its function returned, 101 when that panicked (or aborts, with `panic = "abort"`), 1 when its
+//! arguments could not be read or its value could not be written, 125 when it could not even begin.
+//!
 //! # Source
 //!
 //! The rules are those of Python's `multiprocessing.Process`, except that a killed parent leaves no orphans.
@@ -116,6 +119,15 @@ impl<R> Process<R> {
     /// [`is_not_initialised`](Error::is_not_initialised): neither `init` nor `test_entry!` is there for the child to
     /// begin. [`is_encode`](Error::is_encode): the arguments cannot be serialised. No memory; a limit on processes or
     /// open files; a function of a library that is loaded as a file of its own; a daemon as parent.
+    ///
+    /// # Examples
+    ///
+    /// What a closure would capture does not exist in the other process, so it goes as an argument:
+    ///
+    /// ```compile_fail,E0308
+    /// let n = 3;
+    /// let child = offspring::Process::spawn(|m: u32| n + m, 4);
+    /// ```
     #[doc(alias = "start")]
     pub fn spawn<A>(function: fn(A) -> R, arguments: A) -> Result<Self>
     where

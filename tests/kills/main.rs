@@ -143,13 +143,16 @@ fn wait_for_ever((queue, _): Load) {
     let _ = queue.get();
 }
 
-/// What is in use once all who died are seen to.
-fn settled() -> offspring::__InUse {
-    offspring::__in_use().unwrap()
+/// What is in use once all who died are seen to: of the family, and how many descriptors here.
+type InUse = (offspring::__InUse, usize);
+
+fn settled() -> InUse {
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    (offspring::__in_use().unwrap(), descriptors)
 }
 
 #[track_caller]
-fn expect_nothing_left(before: &offspring::__InUse, point: Point, who: &str) {
+fn expect_nothing_left(before: &InUse, point: Point, who: &str) {
     let begun = Instant::now();
     loop {
         let now = settled();
