@@ -50,7 +50,7 @@ where
     F: Family,
     I: Iterator<Item = ProcessRef>,
 {
-    if let Some(done) = spin.spin(&mut attempt) {
+    if let Some(done) = spin.spin(family, &mut attempt) {
         return Some(done);
     }
     let mut retry_for_dead = true;
@@ -60,6 +60,7 @@ where
         // the attempt, so that a death noticed during it refuses the sleep.
         let epoch = family.epoch_word().load(Ordering::Acquire);
         if let Some(done) = attempt() {
+            spin.slept(0);
             return Some(done);
         }
         let mut watches = [Watch { word: count.word(), seen: key }; MOST_WATCHES];
@@ -80,6 +81,7 @@ where
         hit(Point::WaitBefore);
         family.wait(&watches[..2 + watched], Some(wake_at));
         hit(Point::WaitAfter);
+        spin.slept(family.now().0.saturating_sub(now.0));
         pass_on(family, members(), &watches[2..2 + watched]);
     }
 }

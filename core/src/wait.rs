@@ -66,6 +66,11 @@ pub unsafe trait Wait {
     /// Now.
     fn now(&self) -> Deadline;
 
+    /// Whether the calling thread shares its only processor with all it waits for, so that spinning keeps them from running.
+    fn is_alone(&self) -> bool {
+        false
+    }
+
     /// The publisher's side of the asymmetric barrier: free where the platform has one.
     fn light_barrier(&self);
 
@@ -190,17 +195,24 @@ impl Default for EventCount {
 }
 
 /// How many turns to spin before sleeping, learned from how long it took before.
+///
+/// A spin that succeeded moves the guess to twice what it took. A spin that failed says nothing by itself; the sleep behind it
+/// does: a short one (or one that was refused, since what was waited for had come) would have been spared by a longer spin,
+/// so the guess doubles; a long one makes it smaller.
 #[derive(Debug)]
 pub struct Adaptive {
     guess: AtomicU32,
     first_pause: u32,
 }
 
-/// Turns of the longest spin: on current x86-64 (where a turn is 40 to 140 cycles) some tens of µs, about what waking an idle
-/// core costs.
-const MOST_TURNS: u32 = 2048;
-const FEWEST_TURNS: u32 = 16;
-const FIRST_GUESS: u32 = 256;
+/// Turns of the longest and of the shortest spin: on current x86-64 (16 ns a turn on the machine this was measured on) 65 µs, about what
+/// waking an idle core costs; and 16 µs, about what going to sleep and being woken costs both sides in system calls, so that
+/// spinning in vain at most doubles the price of a sleep.
+const MOST_TURNS: u32 = 4096;
+const FEWEST_TURNS: u32 = 1024;
+const FIRST_GUESS: u32 = 1024;
+/// A sleep shorter than this costs more than spinning through it: two system calls on each side, and the waking of a core.
+const SHORT_SLEEP: u64 = 20_000;
 
 impl Adaptive {
     /// Looks again after 1 turn, then 2, 4, … 64: for who waits for something to come.
@@ -221,19 +233,23 @@ impl Adaptive {
         Self { first_pause: 64, ..Self::new() }
     }
 
-    /// Tries `attempt` until it gives something or spinning does not pay any more.
+    /// Tries `attempt` until it gives something or spinning does not pay any more; once, where it never pays.
     #[inline]
-    pub fn spin<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
-        if cfg!(offspring_loom) {
+    pub fn spin<W: Wait + ?Sized, R>(
+        &self,
+        platform: &W,
+        mut attempt: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        if cfg!(offspring_loom) || platform.is_alone() {
             return attempt();
         }
         // ORDER: Relaxed. A guess.
         let guess = self.guess.load(Ordering::Relaxed);
-        let most = (guess * 2).clamp(FEWEST_TURNS, MOST_TURNS);
+        let most = guess.clamp(FEWEST_TURNS, MOST_TURNS);
         let (mut turns, mut pause) = (0, self.first_pause);
         while turns < most {
             if let Some(done) = attempt() {
-                self.learn(guess, turns);
+                self.learn(guess, guess - guess / 8 + turns / 4);
                 return Some(done);
             }
             for _ in 0..pause {
@@ -242,12 +258,20 @@ impl Adaptive {
             turns += pause;
             pause = (pause * 2).min(64);
         }
-        self.learn(guess, FEWEST_TURNS / 2);
+        // The caller looks again, armed.
         None
     }
 
-    fn learn(&self, guess: u32, took: u32) {
-        let next = guess - guess / 8 + took / 8;
+    /// After a spin that failed: the caller slept so many nanoseconds, 0 if the sleep was spared or refused.
+    pub(crate) fn slept(&self, nanos: u64) {
+        // ORDER: Relaxed. A guess.
+        let guess = self.guess.load(Ordering::Relaxed);
+        let next = if nanos < SHORT_SLEEP { guess * 2 } else { guess - guess / 4 };
+        self.learn(guess, next);
+    }
+
+    fn learn(&self, guess: u32, next: u32) {
+        let next = next.clamp(FEWEST_TURNS, MOST_TURNS);
         if next != guess {
             // ORDER: Relaxed. A guess; a lost update does no harm.
             self.guess.store(next, Ordering::Relaxed);

@@ -432,6 +432,10 @@ unsafe impl Wait for Family {
     fn heavy_barrier(&self) {
         self.inner.heavy_barrier();
     }
+
+    fn is_alone(&self) -> bool {
+        self.inner.is_alone()
+    }
 }
 
 // SAFETY: the registry's promises F1 to F3.

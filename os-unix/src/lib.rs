@@ -29,6 +29,7 @@ compile_error!("offspring-os-unix knows Linux only so far");
 pub mod arena;
 pub mod at_exit;
 pub mod barrier;
+pub mod cores;
 #[doc(hidden)]
 pub mod deny;
 pub mod error;

@@ -454,6 +454,10 @@ unsafe impl<B: Backend + ?Sized> Wait for Registry<'_, B> {
     fn heavy_barrier(&self) {
         self.backend.heavy_barrier();
     }
+
+    fn is_alone(&self) -> bool {
+        self.backend.is_alone()
+    }
 }
 
 // SAFETY: F1: both are the head's epoch. F2: whoever moves a word to DEAD goes through `finish_death` before it returns;

@@ -188,7 +188,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             // ORDER: Acquire, Q2 with the EMPTY store.
             let w = SlotWord(slot.word.load(Ordering::Acquire));
             let empty = SlotWord::empty(p.lap());
-            let mine = SlotWord::new(p.lap(), 0, false, self.me, SlotState::Writing);
+            let mine = empty.claimed(self.me);
             // ORDER: AcqRel, as in `swap_slot`.
             if w == empty
                 && slot
@@ -226,7 +226,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             if w.lap() == p.lap() {
                 match w.state() {
                     SlotState::Empty => {
-                        let mine = SlotWord::new(p.lap(), 0, false, self.me, SlotState::Writing);
+                        let mine = w.claimed(self.me);
                         if self.swap_slot(p.index(), w, mine) {
                             return Claim::At(p);
                         }

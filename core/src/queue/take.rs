@@ -119,7 +119,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                     SlotState::Full if w.is_block() => return None,
                     SlotState::Full => {
                         hit(Point::GetBeforeClaim);
-                        let mine = w.with(self.me, SlotState::Reading);
+                        let mine = w.claimed(self.me);
                         // ORDER: AcqRel, as in `swap_slot`.
                         if slot
                             .word
@@ -221,7 +221,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                             continue 'again;
                         }
                         hit(Point::GetBeforeClaim);
-                        let mine = w.with(self.me, SlotState::Reading);
+                        let mine = w.claimed(self.me);
                         if self.swap_slot(p.index(), w, mine) {
                             hit(Point::GetClaimed);
                             let first = if passing > 0 { passed[0].0 } else { p.next(capacity) };
@@ -423,7 +423,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                         }
                     }
                 }
-                let mine = w.with(self.me, SlotState::Reading);
+                let mine = w.claimed(self.me);
                 if self.swap_slot(index, w, mine) {
                     hit(Point::GetClaimed);
                     return Ok(Some(Found::Slot(Position::at(w.lap(), index), mine, None)));

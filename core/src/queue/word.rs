@@ -135,10 +135,11 @@ impl SlotWord {
         }
     }
 
-    /// The same word with another owner and state.
+    /// This word, EMPTY or FULL, claimed by `me`: EMPTY becomes WRITING, FULL becomes READING.
     #[inline(always)]
-    pub(crate) const fn with(self, owner: u16, state: SlotState) -> Self {
-        Self::new(self.lap(), self.generation(), self.is_block(), owner, state)
+    pub(crate) const fn claimed(self, me: u16) -> Self {
+        debug_assert!(matches!(self.state(), SlotState::Empty | SlotState::Full));
+        Self(self.0 & !(OWNER_MASK << 3) | (me as u64 & OWNER_MASK) << 3 | 1)
     }
 }
 

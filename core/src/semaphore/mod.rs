@@ -35,7 +35,7 @@
 //! |---|---|---|---|
 //! | S1 | every CAS of `stamp` (Release) | every load and CAS of it (Acquire) | what was done before a release happens before what follows an acquire; entries and member table as of that stamp |
 //! | S2 | CAS of `settled` (Release) | load of it (Acquire) | a stamp is settled only after its entry was written |
-//! | S3 | CAS of an entry (Release) | load of it (Acquire) | an entry's number is never older than what `settled` promised |
+//! | S3 | CAS of an entry (Release) | load of it (Acquire) | the stamp that the entry records: who finds that a dead member holds nothing sees those permits free |
 //! | W1 | `offspring_core::wait` | | a release and a sleeper that arms |
 //!
 //! # Wrap-around

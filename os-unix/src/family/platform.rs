@@ -91,6 +91,10 @@ unsafe impl Wait for Inner {
     fn heavy_barrier(&self) {
         self.barrier.heavy();
     }
+
+    fn is_alone(&self) -> bool {
+        crate::cores::is_alone()
+    }
 }
 
 // SAFETY: B1: the life module's D1. B2: pidfds name a process for good, and are ready when its last thread is gone. B3:
