@@ -23,6 +23,21 @@ pub const MOST_EVENTS: usize = 10;
 /// Regions that victims show each other.
 pub const LEAVES: usize = 8;
 
+/// What a process waits for.
+pub const WAITS: [&str; 6] =
+    ["items", "slots", "blocks", "an answer", "a permit", "several permits"];
+
+/// Numbers of [`WAITS`].
+pub mod wait {
+    pub const ITEMS: usize = 0;
+    pub const SLOTS: usize = 1;
+    pub const BLOCKS: usize = 2;
+    pub const ANSWER: usize = 3;
+    pub const PERMIT: usize = 4;
+    /// Without fairness: others that want one may always be faster.
+    pub const PERMITS: usize = 5;
+}
+
 /// What the round is doing.
 pub mod phase {
     /// Victims come and go.
@@ -63,6 +78,8 @@ pub struct Life {
     pub point: AtomicU32,
     /// See `point`.
     pub visit: AtomicU32,
+    /// Points, by bit, at which it shall die at once.
+    pub rare: [AtomicU64; 2],
     /// The point it shall stop at, plus 1, on its way.
     pub stop: AtomicU32,
     /// See [`end`].
@@ -77,6 +94,8 @@ pub struct Life {
     pub process: AtomicU64,
     /// When it was doomed: just before the signal.
     pub killed_at: AtomicU64,
+    /// What it waits for, or waited for last: see [`WAITS`].
+    pub waits_for: AtomicU32,
     /// Since when it waits, 0 if it does not.
     pub blocked_since: AtomicU64,
     /// The seed of its dice.
@@ -125,6 +144,8 @@ pub struct Board {
     pub most_message: AtomicU32,
     /// Deliveries before an item goes to the dead letters.
     pub most_deliveries: AtomicU32,
+    /// Whether messages may name regions.
+    pub carrying: AtomicU32,
     /// When somebody was first told that the queue is closed and empty.
     pub closed_at: AtomicU64,
     /// Permits that were forgotten, and posted again.
@@ -133,6 +154,8 @@ pub struct Board {
     pub posted: AtomicU32,
     /// Who last got the semaphore's permits, and whether it still has them: `held 1 | life 16`.
     pub permit: AtomicU64,
+    /// The longest wait of a survivor in this round for each of [`WAITS`]: since when and until when.
+    pub stalls: [[AtomicU64; 2]; WAITS.len()],
     /// Regions that victims show each other.
     pub leaves: [AtomicU64; LEAVES],
     /// Counts over the whole run.
@@ -162,14 +185,14 @@ pub struct Counts {
     pub replies: AtomicU64,
     /// Items found with the dead letters.
     pub dead_letters: AtomicU64,
-    /// The longest wait of a survivor, in nanoseconds.
-    pub longest_stall: AtomicU64,
     /// Leases moved to another thread.
     pub moved: AtomicU64,
     /// Semaphore permits taken.
     pub permits: AtomicU64,
     /// Regions made, and joined.
     pub regions: AtomicU64,
+    /// Regions received in messages.
+    pub carried: AtomicU64,
 }
 
 /// Adds to a count.
@@ -294,9 +317,12 @@ impl Board {
                 &life.last,
                 &life.threads,
                 &life.delicate,
+                &life.waits_for,
             ];
             words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-            let words = [&life.process, &life.killed_at, &life.blocked_since, &life.seed];
+            let [low, high] = &life.rare;
+            let words =
+                [low, high, &life.process, &life.killed_at, &life.blocked_since, &life.seed];
             words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         }
         for item in self.items() {
@@ -308,7 +334,23 @@ impl Board {
         let words =
             [&self.lives_used, &self.items_used, &self.forgotten, &self.posted, &self.phase];
         words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-        [&self.closed_at, &self.permit].iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.stalls
+            .iter()
+            .flatten()
+            .chain([&self.closed_at, &self.permit])
+            .for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// A survivor went on after a wait.
+    pub fn waited(&self, since: u64, what: usize) {
+        let until = now();
+        let [from, to] = &self.stalls[what % WAITS.len()];
+        // ORDER: Relaxed. Two survivors may write over each other: one of the two long waits is kept.
+        let longest = to.load(Ordering::Relaxed).saturating_sub(from.load(Ordering::Relaxed));
+        if until.saturating_sub(since) > longest {
+            from.store(since, Ordering::Relaxed);
+            to.store(until, Ordering::Relaxed);
+        }
     }
 
     /// Writes a violation down.
@@ -404,6 +446,10 @@ impl fmt::Display for Life {
             }
             (None, None) => {
                 write!(f, ", not killed, last at {}", named(self.last.load(Ordering::Relaxed)))?;
+                if self.blocked_since.load(Ordering::Relaxed) != 0 {
+                    let what = self.waits_for.load(Ordering::Relaxed) as usize;
+                    write!(f, ", waits for {}", WAITS.get(what).copied().unwrap_or("?"))?;
+                }
             }
         }
         Ok(())

@@ -4,7 +4,8 @@
 //! victim may be stopped with it: all it does meanwhile is fork, reap and tell the registry.
 
 use super::audit::Audit;
-use super::board::{Board, Mapping, delicate, end, now, phase};
+use super::board;
+use super::board::{Board, Mapping, WAITS, delicate, end, now, phase, wait};
 use super::dice::Dice;
 use super::ledger::{self, Ledger, Sums};
 use super::objects::{self, PERMITS, Party};
@@ -18,18 +19,24 @@ use offspring_core::queue::{GetError, Mode};
 use offspring_os_unix::family::{Family, Options};
 use offspring_os_unix::start::{Start, Stdio};
 use std::ffi::CString;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 /// Victims at a time, besides the two survivors.
 const WIDTH: usize = 6;
 /// Kills of one round, about.
 const KILLS: u64 = 250;
+/// How many points count as rare.
+const RARE: usize = 12;
 /// How long a victim may take to come to its point, in nanoseconds.
-const PATIENCE: u64 = 15_000_000;
+const PATIENCE: u64 = 5_000_000;
 /// How long a survivor may take to come to the end of a closed queue, in nanoseconds.
 const HANG: u64 = 10_000_000_000;
 /// The longest wait of a survivor that is not a lost notice, in nanoseconds: less than the backstop, which hides one.
 const STALL: u64 = 900_000_000;
+
+/// From how late on this process counts as held up, in nanoseconds.
+const HELD_UP: u64 = 2_000_000;
 
 /// What to do.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +83,10 @@ pub struct Tally {
     pub rounds: u64,
     /// The items.
     pub sums: Sums,
+    /// The longest wait of a survivor for each of [`WAITS`], in nanoseconds.
+    pub stalls: [u64; WAITS.len()],
+    /// The longest time for which the machine did not run this process though it was ready.
+    pub longest_held_up: u64,
 }
 
 impl Tally {
@@ -96,6 +107,8 @@ pub struct Harness {
     running: Vec<Running>,
     /// Reaped, and nobody told the registry.
     untold: Vec<(u32, ProcessRef)>,
+    /// From when to when this process was ready to run, in this round, and was not run.
+    held_up: Vec<(u64, u64)>,
     /// This process's part in the round.
     party: Option<Party>,
 }
@@ -104,6 +117,7 @@ impl Harness {
     /// A family of this process alone.
     pub fn new(orders: Orders) -> Result<Self, String> {
         let mapping = Board::create().map_err(|error| format!("make the board: {error}"))?;
+        objects::prepare(mapping.board);
         let family = Family::create(&Options::default()).map_err(|error| error.to_string())?;
         block_child_signal();
         let tally = Tally { at: vec![0; Point::ALL.len()], ..Tally::default() };
@@ -116,6 +130,7 @@ impl Harness {
             tally,
             running: Vec::new(),
             untold: Vec::new(),
+            held_up: Vec::new(),
             party: None,
         })
     }
@@ -148,13 +163,7 @@ impl Harness {
             if let Some(left) = Audit::take(self.family).leftovers(&base) {
                 board.complain(format_args!("{left}"));
             }
-            let stall = board.counts.longest_stall.load(Ordering::Relaxed);
-            if stall > STALL {
-                board.complain(format_args!(
-                    "a survivor waited {} ms: a notice was lost, and only the backstop ended it",
-                    stall / 1_000_000
-                ));
-            }
+            self.judge_stall();
             if board.complaints() != 0 {
                 return Ok(());
             }
@@ -177,6 +186,7 @@ impl Harness {
         board.round.store(self.tally.rounds as u32, Ordering::Relaxed);
         let capacity = self.dice.pick(&[1, 2, 3, 8, 32]).unwrap_or(1);
         board.capacity.store(capacity, Ordering::Relaxed);
+        board.carrying.store(u32::from(self.dice.percent(50)), Ordering::Relaxed);
         let inline = if self.dice.percent(85) { 48 } else { 0 };
         board.inline.store(inline, Ordering::Relaxed);
         let most = if self.dice.percent(25) { 320 << 10 } else { 16 << 10 };
@@ -214,10 +224,10 @@ impl Harness {
     fn close(&mut self, party: Party) -> Result<(), String> {
         let board = self.board();
         self.settle_until(|harness| harness.victims() == 0);
-        for point in [Point::CloseMarked, Point::CloseMarked, Point::CloseFlagged] {
-            let script = if point == Point::CloseFlagged { Script::Close } else { Script::Wait };
-            // The marks first, so that they sleep for items when the flag comes.
-            self.start(Plan { script, point: Some((point, 1)), stop: None })?;
+        // Whoever closes stands where the mark belongs before anybody else, unless it died of closing.
+        for point in [Point::CloseFlagged, Point::CloseMarked, Point::CloseMarked] {
+            let point = Some((point, 1));
+            self.start(Plan { point, ..Plan::only(Script::Close) })?;
         }
         board.phase.store(phase::CLOSING, Ordering::Release);
         self.settle_until(|harness| harness.victims() == 0);
@@ -229,8 +239,10 @@ impl Harness {
         for one in std::mem::take(&mut self.running) {
             let life = board.life(one.life);
             board.complain(format_args!(
-                "HANG: {:?} did not come to the end of a closed queue; {life}",
+                "HANG: {:?} did not come to the end of a closed queue; {life}; {} permits are free\n{:?}",
                 Script::numbered(life.script.load(Ordering::Relaxed)),
+                party.semaphore.value(),
+                party.queue.dump(),
             ));
             kill(one.pid, libc::SIGKILL);
             self.reap_one(one.pid);
@@ -260,6 +272,10 @@ impl Harness {
             ));
             party.queue.commit(token);
         }
+        let in_use = party.queue.in_use();
+        if in_use.slots + in_use.blocks != 0 {
+            board.complain(format_args!("the queue is empty, but {in_use:?}"));
+        }
         let sums = ledger::judge(me);
         self.tally.sums.add(&sums);
         self.judge_permits(party);
@@ -270,6 +286,44 @@ impl Harness {
         let region = |word: u64| RegionRef::from_bits(word);
         self.family.leave_object(region(board.semaphore.load(Ordering::Relaxed)));
         self.family.leave_object(region(board.queue.load(Ordering::Relaxed)));
+    }
+
+    /// The round's longest wait: a lost notice shows as a wait that only the backstop ended. Time for which the machine ran
+    /// nobody, this process neither, is not a wait.
+    fn judge_stall(&mut self) {
+        let board = self.board();
+        for (what, [since, until]) in board.stalls.iter().enumerate() {
+            let (since, until) = (since.load(Ordering::Relaxed), until.load(Ordering::Relaxed));
+            let overlap =
+                |(from, to): &(u64, u64)| to.min(&until).saturating_sub(*from.max(&since));
+            let held_up: u64 = self.held_up.iter().map(overlap).sum();
+            let stall = until.saturating_sub(since).saturating_sub(held_up);
+            if stall > STALL && what != wait::PERMITS {
+                let story = self.tell_stall(since, until, what);
+                board.complain(format_args!("only the backstop ended a wait: {story}"));
+            }
+            self.tally.stalls[what] = self.tally.stalls[what].max(stall);
+        }
+        let longest = self.held_up.drain(..).map(|(from, to)| to - from).max();
+        self.tally.longest_held_up = self.tally.longest_held_up.max(longest.unwrap_or(0));
+    }
+
+    fn tell_stall(&self, since: u64, until: u64, what: usize) -> String {
+        let what = WAITS.get(what).copied().unwrap_or("?");
+        let mut text = format!(
+            "a survivor waited {} us for {what}; killed about then:",
+            (until - since) / 1000
+        );
+        for life in self.board().lives() {
+            if let Some(at) = life.doomed()
+                && at + 5_000_000 > since
+                && at < until
+            {
+                let after = (at as i64 - since as i64) / 1000;
+                let _ = write!(text, "\n    {after} us: {life}");
+            }
+        }
+        text
     }
 
     fn judge_permits(&self, party: Party) {
@@ -293,7 +347,7 @@ impl Harness {
     }
 
     fn survivor(&mut self, script: Script) -> Result<(), String> {
-        self.start(Plan { script, point: None, stop: None })
+        self.start(Plan::only(script))
     }
 }
 
@@ -315,7 +369,16 @@ unsafe impl offspring_core::queue::Buffer for Rest {
 struct Plan {
     script: Script,
     point: Option<(Point, u32)>,
+    /// Also to die at once wherever few died.
+    rare: bool,
     stop: Option<Point>,
+}
+
+impl Plan {
+    /// Until it leaves by itself, or is killed from outside.
+    const fn only(script: Script) -> Self {
+        Self { script, point: None, rare: false, stop: None }
+    }
 }
 
 impl Harness {
@@ -323,18 +386,19 @@ impl Harness {
     /// anywhere, or from outside.
     fn plan(&mut self) -> Plan {
         let luck = self.dice.below(100);
-        if luck < 8 {
-            return Plan { script: Script::All, point: None, stop: None };
+        if luck < 6 {
+            return Plan::only(Script::All);
         }
         let chosen = if luck < 55 { self.rare() } else { self.any() };
-        let chosen = match self.dice.pick(chosen.causes) {
-            Some(cause) if self.dice.percent(50) => target(cause).unwrap_or(chosen),
-            _ => chosen,
+        let (point, script) = match self.dice.pick(chosen.causes) {
+            Some(cause) if self.dice.percent(50) => cause,
+            _ => (chosen.point, chosen.script),
         };
-        let visit = 1 + self.dice.below(chosen.visits);
-        let stop = self.dice.percent(4).then(|| self.any().point);
-        // Wherever it is: everybody comes to the points of joining, and to some of waiting.
-        Plan { script: chosen.script, point: Some((chosen.point, visit)), stop }
+        let visits = target(point).map_or(1, |target| target.visits);
+        let visit = 1 + self.dice.below(visits);
+        let stop = if point == chosen.point { chosen.stop } else { None };
+        let stop = stop.or_else(|| self.dice.percent(8).then(|| self.any().point));
+        Plan { script, point: Some((point, visit)), rare: self.dice.percent(70), stop }
     }
 
     fn any(&mut self) -> Target {
@@ -351,8 +415,24 @@ impl Harness {
         let mut open: Vec<Target> =
             self.targets.iter().filter(|target| !is_closing(target.point)).copied().collect();
         open.sort_by_key(|target| self.kills_at(target.point));
-        open.truncate(6);
+        open.truncate(RARE);
         self.dice.pick(&open).unwrap_or_else(|| self.targets[0])
+    }
+
+    /// The points with the fewest deaths, by bit, as far as they are rarer than most.
+    fn rarest(&self) -> [u64; 2] {
+        let mut all: Vec<(u64, Point)> =
+            self.targets.iter().map(|target| (self.kills_at(target.point), target.point)).collect();
+        all.sort_by_key(|(kills, _)| *kills);
+        let middle = all[all.len() / 2].0;
+        let mut bits = [0; 2];
+        for (kills, point) in &all[..RARE] {
+            if *kills < middle * 2 / 3 {
+                let bit = *point as usize;
+                bits[bit / 64] |= 1 << (bit % 64);
+            }
+        }
+        bits
     }
 
     fn start(&mut self, plan: Plan) -> Result<(), String> {
@@ -364,6 +444,10 @@ impl Harness {
         let (point, visit) = plan.point.map_or((0, 0), |(point, visit)| (point as u32 + 1, visit));
         life.point.store(point, Ordering::Relaxed);
         life.visit.store(visit, Ordering::Relaxed);
+        if plan.rare {
+            let bits = self.rarest();
+            life.rare.iter().zip(bits).for_each(|(word, bits)| word.store(bits, Ordering::Relaxed));
+        }
         life.stop.store(plan.stop.map_or(0, |point| point as u32 + 1), Ordering::Relaxed);
         life.seed.store(self.dice.any(), Ordering::Relaxed);
         let threads = self.orders.threads && !survivor && self.dice.below(3) == 0;
@@ -445,7 +529,12 @@ impl Harness {
         if self.running.is_empty() {
             return;
         }
-        sleep_for_child(next.saturating_sub(now).min(50_000_000));
+        let nanos = next.saturating_sub(now).min(50_000_000);
+        sleep_for_child(nanos);
+        let (due, woken) = (now + nanos, board::now());
+        if woken > due + HELD_UP {
+            self.held_up.push((due, woken));
+        }
     }
 
     /// Kills from outside: one that stopped stands at a point.
@@ -472,7 +561,8 @@ impl Harness {
         }
         let Some(i) = self.running.iter().position(|one| one.pid == pid) else { return true };
         if libc::WIFSTOPPED(status) {
-            let go_on = self.dice.percent(50);
+            // One that stopped on its way to another point usually goes on.
+            let go_on = self.dice.percent(70);
             self.running[i].stopped = Some((now(), go_on));
             return true;
         }

@@ -3,7 +3,7 @@
 use super::board::{Life, delicate, end};
 use super::ledger::Ledger;
 use offspring_core::points::{Point, set_hook};
-use offspring_core::prim::{AtomicPtr, AtomicU32, Ordering};
+use offspring_core::prim::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::cell::Cell;
 
 /// What the calling thread is about to do, for the hook.
@@ -47,6 +47,10 @@ static LEDGER: AtomicPtr<Ledger> = AtomicPtr::new(std::ptr::null_mut());
 static POINT: AtomicU32 = AtomicU32::new(0);
 static VISITS: AtomicU32 = AtomicU32::new(0);
 static STOP: AtomicU32 = AtomicU32::new(0);
+/// Points, by bit, to die at at once.
+static RARE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+const _: () = assert!(Point::ALL.len() <= 128);
 
 /// From now on this process follows the plan of its life.
 pub fn follow(ledger: Ledger) {
@@ -54,6 +58,9 @@ pub fn follow(ledger: Ledger) {
     POINT.store(life.point.load(Ordering::Relaxed), Ordering::Relaxed);
     VISITS.store(life.visit.load(Ordering::Relaxed), Ordering::Relaxed);
     STOP.store(life.stop.load(Ordering::Relaxed), Ordering::Relaxed);
+    for (here, planned) in RARE.iter().zip(&life.rare) {
+        here.store(planned.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
     LEDGER.store(Box::into_raw(Box::new(ledger)), Ordering::Release);
     set_hook(Some(at));
 }
@@ -73,6 +80,10 @@ fn at(point: Point) {
         raise(libc::SIGSTOP);
     }
     if POINT.load(Ordering::Relaxed) == number && VISITS.fetch_sub(1, Ordering::Relaxed) == 1 {
+        die(life, point);
+    }
+    let bit = point as usize;
+    if RARE[bit / 64].load(Ordering::Relaxed) & 1 << (bit % 64) != 0 {
         die(life, point);
     }
 }

@@ -32,7 +32,7 @@ mod targets;
 mod worker;
 
 use crate::report::{Progress, Report, Row, Settings};
-use board::{Board, Counts};
+use board::{Board, Counts, WAITS};
 use harness::{Harness, Orders};
 use offspring_core::prim::{AtomicU64, Ordering};
 use std::env;
@@ -200,10 +200,11 @@ fn tell(harness: &Harness, orders: &Orders, took: Duration) {
         bytes,
         replies,
         dead_letters,
-        longest_stall,
+
         moved,
         permits,
         regions,
+        carried,
     } = &board.counts;
     let sums = &tally.sums;
     let complaints = board.complaints();
@@ -240,7 +241,12 @@ fn tell(harness: &Harness, orders: &Orders, took: Duration) {
     );
     print_row(
         "permits, regions",
-        &format!("{} taken, {} made or joined", get(permits), get(regions)),
+        &format!(
+            "{} taken, {} made or joined, {} in messages",
+            get(permits),
+            get(regions),
+            get(carried)
+        ),
         None,
     );
     let samples = board.samples();
@@ -265,7 +271,16 @@ fn tell(harness: &Harness, orders: &Orders, took: Duration) {
         ),
         slow.as_deref(),
     );
-    print_row("longest stall", &format!("{:.1?}", Duration::from_nanos(get(longest_stall))), None);
+    let stalls: Vec<String> = (WAITS.iter().zip(tally.stalls))
+        .map(|(what, nanos)| format!("{what} {:.1?}", Duration::from_nanos(nanos)))
+        .collect();
+    print_row("longest waits", &stalls.join(", "), None);
+    let held_up = Duration::from_nanos(tally.longest_held_up);
+    print_row(
+        "  of these not counted",
+        &format!("the machine ran nobody for up to {held_up:.1?}"),
+        None,
+    );
     print_row(
         "leftovers",
         "regions, pages, slots, lanes, descriptors, children, names: after every round",

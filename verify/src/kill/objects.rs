@@ -2,10 +2,10 @@
 
 use super::board::Board;
 use offspring_core::family::{RegionError, RegionRef, RegionSpec, flags};
-use offspring_core::prim::{AtomicU64, Ordering};
+use offspring_core::prim::{AtomicPtr, AtomicU64, Ordering};
 use offspring_core::queue::{Commit, Geometry, Mapped, NoMemory, Options, Queue};
 use offspring_core::semaphore::{Semaphore, SemaphoreHead, ledger_entries};
-use offspring_os_unix::family::{Family, Object, ObjectError};
+use offspring_os_unix::family::{Family, Object, ObjectError, set_trace};
 use std::ptr::NonNull;
 
 /// The kinds of regions.
@@ -33,7 +33,7 @@ const _: () = assert!(SEMAPHORE_AT.is_multiple_of(8));
 /// Gives a queue memory as its blocks need it.
 #[derive(Clone, Copy, Debug)]
 pub struct Pages {
-    family: &'static Family,
+    family: Family,
     object: Object,
 }
 
@@ -59,6 +59,25 @@ pub fn options(board: &Board) -> Options {
         class_bytes: 64 << 10,
         replies: true,
         most_deliveries: board.most_deliveries.load(Ordering::Relaxed) as u8,
+    }
+}
+
+/// For [`trace`], which gets no board.
+static BOARD: AtomicPtr<Board> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Tells the family how to trace the round's queue; before the family is founded or joined.
+pub fn prepare(board: &'static Board) {
+    BOARD.store(std::ptr::from_ref(board).cast_mut(), Ordering::Release);
+    set_trace(kind::QUEUE, trace);
+}
+
+fn trace(family: &Family, object: &Object, found: &mut dyn FnMut(RegionRef)) {
+    // SAFETY: `prepare` stored it, mapped for the process's life, before any family was there.
+    let board = unsafe { &*BOARD.load(Ordering::Acquire) };
+    // The options are those of the only queue there is: a round's queue is gone before the next is made.
+    if let Ok(geometry) = Geometry::new(options(board)) {
+        let stored = storage(*family, *object, geometry);
+        Queue::new(&stored, family, 0).trace(&mut |bits| found(RegionRef::from_bits(bits)));
     }
 }
 
@@ -97,7 +116,7 @@ pub fn make(family: &Family, board: &Board) -> Result<(), String> {
     Ok(())
 }
 
-fn storage(family: &'static Family, object: Object, geometry: Geometry) -> Stored {
+fn storage(family: Family, object: Object, geometry: Geometry) -> Stored {
     let base = NonNull::new(object.pointer.wrapping_add(QUEUE_AT as usize));
     let base = base.expect("the arena is not mapped at zero");
     let members = object.members();
@@ -112,6 +131,8 @@ fn storage(family: &'static Family, object: Object, geometry: Geometry) -> Store
 pub struct Party {
     pub family: &'static Family,
     pub queue: RoundQueue,
+    /// The region that the queue lies in.
+    pub object: Object,
     pub semaphore: &'static Semaphore<'static, Family>,
 }
 
@@ -120,12 +141,13 @@ pub fn attach(family: &'static Family, board: &Board) -> Result<Party, String> {
     let geometry = Geometry::new(options(board)).map_err(|error| error.to_string())?;
     let region = RegionRef::from_bits(board.queue.load(Ordering::Relaxed));
     let object = family.look(region, kind::QUEUE, 0).map_err(|error| error.to_string())?;
-    let stored: &'static Stored = Box::leak(Box::new(storage(family, object, geometry)));
+    let stored: &'static Stored = Box::leak(Box::new(storage(*family, object, geometry)));
     let me = join(family, region, kind::QUEUE, || {
         // Only the dead keep indices that somebody needs: sweep as one who is no member.
         Queue::new(stored, family, 0).sweep();
     })?;
     let queue = Queue::new(stored, family, me);
+    let queue_object = object;
 
     let region = RegionRef::from_bits(board.semaphore.load(Ordering::Relaxed));
     let object = family.look(region, kind::SEMAPHORE, 0).map_err(|error| error.to_string())?;
@@ -139,7 +161,7 @@ pub fn attach(family: &'static Family, board: &Board) -> Result<Party, String> {
     };
     let semaphore = Semaphore::attach(head, ledger, object.members(), family, me)
         .map_err(|error| error.to_string())?;
-    Ok(Party { family, queue, semaphore: Box::leak(Box::new(semaphore)) })
+    Ok(Party { family, queue, object: queue_object, semaphore: Box::leak(Box::new(semaphore)) })
 }
 
 /// The caller's index in an object.

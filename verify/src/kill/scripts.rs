@@ -49,6 +49,7 @@ pub fn executed(arena: OwnedFd, board: &'static Board, me: u16) -> ! {
 fn prepare(board: &'static Board, me: u16) {
     // SAFETY: takes integers. Nobody outlives the harness.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    objects::prepare(board);
     hook::follow(Ledger { board, me });
 }
 
@@ -185,7 +186,7 @@ fn take_all(worker: &mut Worker) -> Result<(), Closed> {
                 }
             }),
             95..=97 => {
-                worker.permits(MOST_PERMITS, true);
+                worker.permits(if luck == 97 { MOST_PERMITS } else { 1 }, true);
                 Ok(())
             }
             _ => {
@@ -214,11 +215,11 @@ fn put_always(worker: &mut Worker) -> Result<(), Closed> {
                         worker.answer(ticket, item);
                     }
                 }
-                _ => worker.permits(MOST_PERMITS, true),
+                luck => worker.permits(if luck < 97 { MOST_PERMITS } else { 1 }, true),
             }
         }
         if worker.board.phase.load(Ordering::Relaxed) != phase::CLOSING {
-            thread::sleep(Duration::from_micros(u64::from(worker.dice.below(150))));
+            thread::sleep(Duration::from_micros(u64::from(50 + worker.dice.below(300))));
         }
     }
 }

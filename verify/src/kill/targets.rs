@@ -71,7 +71,9 @@ pub struct Target {
     /// The visit to die at is one of the first so many.
     pub visits: u32,
     /// Deaths of others that open the way.
-    pub causes: &'static [Point],
+    pub causes: &'static [(Point, Script)],
+    /// Where it stops for a while on its way, so that others can do their part.
+    pub stop: Option<Point>,
 }
 
 /// How to get to `point`; `None` if it belongs to another object than queue, waiting, family and semaphore.
@@ -97,24 +99,52 @@ pub fn target(point: Point) -> Option<Target> {
         "sem" => (Script::Semaphore, 8),
         _ => return None,
     };
-    let (script, visits, causes): (_, _, &[Point]) = match point {
-        P::PutBlockNamed | P::PutBlockQueued => (Script::Large, 12, &[]),
+    const PUT: Script = Script::Put;
+    const LARGE: Script = Script::Large;
+    const GET: Script = Script::Get;
+    const LEASE: Script = Script::Lease;
+    const TICKET: Script = Script::Ticket;
+    let (script, visits, causes): (_, _, &[(Point, Script)]) = match point {
+        P::PutBlockNamed | P::PutBlockQueued => (LARGE, 12, &[]),
         P::GetBlockTaken => (script, 8, &[]),
-        P::ReplyRefused => (script, 1, &[P::WaitBefore, P::TicketCleared]),
-        P::SweepSlotBlock => (script, 1, &[P::PutBlockQueued, P::LeaseQueued, P::LeaseMoved]),
-        P::SweepSlotDone => (script, 1, &[P::PutClaimed, P::PutWritten, P::GetBlockTaken]),
-        P::SweepReverted => (script, 1, &[P::GetClaimed, P::GetCopied]),
-        P::SweepBlockDone => (script, 1, &[P::LeaseCopied, P::BlockWritten, P::CommitBefore]),
-        P::SweepResultFreed => (script, 1, &[P::TicketTaken, P::TicketTaken]),
-        P::SweepCounted => (script, 1, &[P::LeaseCopied, P::GetClaimed]),
-        P::LockTakenOver => (script, 1, &[P::LockTaken, P::RegionPlaced, P::RegionDying]),
-        P::SemHelped => (script, 1, &[P::SemStamped, P::SemRecorded]),
-        P::SemReclaimed => (script, 1, &[P::SemSettled, P::SemRecorded]),
+        P::ReplyRefused => (script, 1, &[(P::WaitBefore, TICKET), (P::WaitArmed, TICKET)]),
+        P::SweepSlotBlock => (
+            script,
+            1,
+            &[(P::PutBlockQueued, LARGE), (P::LeaseQueued, LEASE), (P::LeaseMoved, LEASE)],
+        ),
+        P::SweepSlotDone => {
+            (script, 1, &[(P::PutClaimed, PUT), (P::PutWritten, PUT), (P::GetBlockTaken, GET)])
+        }
+        P::SweepReverted => (script, 1, &[(P::GetClaimed, GET), (P::GetCopied, GET)]),
+        P::SweepBlockDone => (
+            script,
+            1,
+            &[(P::LeaseCopied, LEASE), (P::BlockWritten, LARGE), (P::CommitBefore, LEASE)],
+        ),
+        P::SweepResultFreed => (script, 1, &[(P::TicketTaken, TICKET)]),
+        P::SweepCounted => (script, 1, &[(P::LeaseCopied, LEASE), (P::GetClaimed, GET)]),
+        P::LockTakenOver => (
+            script,
+            1,
+            &[
+                (P::LockTaken, Script::Region),
+                (P::RegionPlaced, Script::Region),
+                (P::RegionDying, Script::Region),
+            ],
+        ),
+        P::SemHelped => {
+            (script, 1, &[(P::SemStamped, Script::Semaphore), (P::SemRecorded, Script::Semaphore)])
+        }
+        P::SemReclaimed => {
+            (script, 1, &[(P::SemSettled, Script::Semaphore), (P::SemRecorded, Script::Semaphore)])
+        }
         P::SemMemberFreed | P::SemSwept => (script, 2, &[]),
         P::MemberJoined => (Script::Region, 3, &[]),
         _ => (script, visits, &[]),
     };
-    Some(Target { point, script, visits, causes })
+    let stop = (point == P::ReplyRefused).then_some(P::ReplyMarked);
+    Some(Target { point, script, visits, causes, stop })
 }
 
 /// All points that are to be died at.

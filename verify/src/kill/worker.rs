@@ -1,6 +1,6 @@
 //! What one process of the family can do with the round's objects: each operation told to the ledger before and after.
 
-use super::board::{Board, LEAVES, Life, count, delicate, now};
+use super::board::{Board, LEAVES, Life, count, delicate, now, wait};
 use super::dice::Dice;
 use super::hook::{self, Doing};
 use super::ledger::{Event, How, Ledger, hold};
@@ -11,10 +11,11 @@ use offspring_core::block_on::block;
 use offspring_core::family::RegionRef;
 use offspring_core::prim::Ordering;
 use offspring_core::queue::{
-    Answer, Buffer, GetError, LeaseToken, Message, Mode, PutError, Taken, TicketToken,
+    Answer, Buffer, GetError, LeaseToken, Message, Mode, PutError, Taken, TicketToken, handles_len,
+    split_handles,
 };
 use offspring_core::wait::{Adaptive, EventCount};
-use offspring_os_unix::family::ObjectError;
+use offspring_os_unix::family::{Family, Object, ObjectError};
 
 /// The queue is closed and nothing is left in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +49,9 @@ struct Inbox {
     ledger: Ledger,
     how: How,
     item: Option<u32>,
+    family: &'static Family,
+    /// The region that the message names; we have a handle on it.
+    leaf: Option<RegionRef>,
 }
 
 // SAFETY: `room` makes the vector long enough, and nothing shortens it.
@@ -59,9 +63,21 @@ unsafe impl Buffer for Inbox {
         self.bytes.as_mut_ptr()
     }
 
-    fn filled(&mut self, len: usize, _: bool) {
+    fn filled(&mut self, len: usize, carries: bool) {
         self.item = None;
-        let Some((item, from)) = self.ledger.received(&self.bytes[..len], self.how) else { return };
+        let message = &self.bytes[..len];
+        let (leaf, message) = if carries {
+            match split_handles(message) {
+                Some((mut list, rest)) => (list.next().map(RegionRef::from_bits), rest),
+                None => (None, message),
+            }
+        } else {
+            (None, message)
+        };
+        let Some((item, from)) = self.ledger.received(message, self.how) else { return };
+        if let Some(leaf) = leaf {
+            self.receive_leaf(item, leaf);
+        }
         self.item = Some(item);
         if self.how == How::Get {
             hook::received(item);
@@ -70,6 +86,43 @@ unsafe impl Buffer for Inbox {
             note_recovery(self.ledger, dead);
         }
     }
+}
+
+impl Inbox {
+    fn new(ledger: Ledger, family: &'static Family) -> Self {
+        Self { bytes: Vec::new(), ledger, how: How::Get, item: None, family, leaf: None }
+    }
+
+    /// A message names a region: whoever takes it joins the region first, while the message still holds it.
+    fn receive_leaf(&mut self, item: u32, leaf: RegionRef) {
+        match self.family.join_object(leaf, kind::LEAF, 0) {
+            Ok(object) => {
+                count(&self.ledger.board.counts.carried);
+                if !is_whole(leaf, object.pointer) {
+                    self.ledger.complain(item, "the region that a message names is another's");
+                }
+                self.leaf = Some(leaf);
+            }
+            Err(error) => {
+                let what = format!("the region that a message names was not joined: {error}");
+                self.ledger.complain(item, &what);
+            }
+        }
+    }
+
+    /// Lets the region of the last message go.
+    fn drop_leaf(&mut self) {
+        if let Some(leaf) = self.leaf.take() {
+            self.family.leave_object(leaf);
+        }
+    }
+}
+
+/// Whether a leaf holds what its maker wrote.
+fn is_whole(region: RegionRef, base: *const u8) -> bool {
+    (0_u64..)
+        .zip(objects::leaf_words(base))
+        .all(|(i, word)| word.load(Ordering::Relaxed) == region.bits().wrapping_add(i))
 }
 
 /// The caller goes on with what `dead` had: if it waited for that when `dead` was killed, this is how long.
@@ -111,7 +164,7 @@ pub struct Worker {
 impl Worker {
     pub fn new(board: &'static Board, me: u16, party: Party, dice: Dice) -> Self {
         let ledger = Ledger { board, me };
-        let inbox = Inbox { bytes: Vec::new(), ledger, how: How::Get, item: None };
+        let inbox = Inbox::new(ledger, party.family);
         Self { board, me, party, dice, ledger, inbox, out: Vec::new(), spin: Adaptive::new() }
     }
 
@@ -120,7 +173,7 @@ impl Worker {
     }
 
     /// Blocks until `attempt` gives something, and notes since when it did not.
-    fn wait<R>(&self, on: &EventCount, mut attempt: impl FnMut() -> Option<R>) -> R {
+    fn wait<R>(&self, on: &EventCount, what: usize, mut attempt: impl FnMut() -> Option<R>) -> R {
         let (queue, family, life) = (self.party.queue, self.party.family, self.life());
         let done = block(
             family,
@@ -135,16 +188,15 @@ impl Worker {
                 done
             },
         );
-        self.ended_wait();
+        self.ended_wait(what);
         done
     }
 
-    fn ended_wait(&self) {
+    fn ended_wait(&self, what: usize) {
         let since = self.life().blocked_since.swap(0, Ordering::Relaxed);
         let script = Script::numbered(self.life().script.load(Ordering::Relaxed));
         if since != 0 && matches!(script, Script::Taker | Script::Putter) {
-            let longest = &self.board.counts.longest_stall;
-            longest.fetch_max(now().saturating_sub(since), Ordering::Relaxed);
+            self.board.waited(since, what);
         }
     }
 
@@ -164,14 +216,37 @@ impl Worker {
 
     /// Puts one item; `blocking` waits for a slot and for room. Whether it was put.
     pub fn put(&mut self, size: Size, blocking: bool) -> Result<bool, Closed> {
-        let Some((item, _)) = self.compose(size) else { return Ok(false) };
-        let (queue, message) = (self.party.queue, Message { bytes: &self.out, carries: false });
+        let Some((item, _)) = self.compose(size) else { return self.no_items(false) };
+        let leaf = self.enclose();
+        let (queue, carries) = (self.party.queue, leaf.is_some());
+        let message = Message { bytes: &self.out, carries };
         hook::putting(Some(item));
         let attempt = || queue.try_put(message);
         let done = if blocking { self.wait_for_room(attempt) } else { attempt() };
         hook::putting(None);
         self.ledger.put_returned(item, done.is_ok());
+        if let Some(leaf) = leaf {
+            // We stayed a member until the put was committed.
+            self.party.family.leave_object(leaf);
+        }
         self.put_done(item, done).map(|done| done.is_some())
+    }
+
+    /// Now and then makes a region and lets the message name it.
+    fn enclose(&mut self) -> Option<RegionRef> {
+        if self.board.carrying.load(Ordering::Relaxed) == 0 || !self.dice.percent(5) {
+            return None;
+        }
+        let leaf = self.make_leaf(4096)?;
+        leaf.mark_travelled();
+        self.party.object.mark_carries();
+        let head = handles_len(1);
+        let len = self.out.len();
+        self.out.resize(len + head, 0);
+        self.out.copy_within(..len, head);
+        self.out[..2].copy_from_slice(&1_u16.to_le_bytes());
+        self.out[2..head].copy_from_slice(&leaf.region.bits().to_le_bytes());
+        Some(leaf.region)
     }
 
     /// Puts one item that asks for an answer.
@@ -180,7 +255,7 @@ impl Worker {
         size: Size,
         blocking: bool,
     ) -> Result<Option<(TicketToken, u32)>, Closed> {
-        let Some((item, _)) = self.compose(size) else { return Ok(None) };
+        let Some((item, _)) = self.compose(size) else { return self.no_items(None) };
         let (queue, message) = (self.party.queue, Message { bytes: &self.out, carries: false });
         hook::putting(Some(item));
         let attempt = || queue.try_request(message);
@@ -199,6 +274,11 @@ impl Worker {
         Some((item, name))
     }
 
+    /// The round has no more items.
+    fn no_items<T>(&self, nothing: T) -> Result<T, Closed> {
+        if self.party.queue.is_closed() { Err(Closed) } else { Ok(nothing) }
+    }
+
     fn put_done<T>(&self, item: u32, done: Result<T, PutError>) -> Result<Option<T>, Closed> {
         match done {
             Ok(done) => Ok(Some(done)),
@@ -215,12 +295,15 @@ impl Worker {
         let queue = self.party.queue;
         loop {
             let full = |done: &Result<T, PutError>| matches!(done, Err(PutError::Full));
-            let done = self.wait(queue.writers(), || Some(attempt()).filter(|done| !full(done)));
+            let done = self
+                .wait(queue.writers(), wait::SLOTS, || Some(attempt()).filter(|done| !full(done)));
             if !matches!(done, Err(PutError::NoRoom)) {
                 return done;
             }
             let no_room = |done: &Result<T, PutError>| matches!(done, Err(PutError::NoRoom));
-            let done = self.wait(queue.rooms(), || Some(attempt()).filter(|done| !no_room(done)));
+            let done = self.wait(queue.rooms(), wait::BLOCKS, || {
+                Some(attempt()).filter(|done| !no_room(done))
+            });
             if !full(&done) {
                 return done;
             }
@@ -234,10 +317,8 @@ impl Worker {
             Mode::Lease => (Doing::Other, How::Lease),
         };
         hook::doing(doing, None);
-        let mut inbox = std::mem::replace(
-            &mut self.inbox,
-            Inbox { bytes: Vec::new(), ledger: self.ledger, how, item: None },
-        );
+        let mut inbox =
+            std::mem::replace(&mut self.inbox, Inbox::new(self.ledger, self.party.family));
         (inbox.how, inbox.item) = (how, None);
         let done = loop {
             let mut attempt = || match queue.try_take(mode, true, &mut inbox) {
@@ -245,7 +326,7 @@ impl Worker {
                 done => Some(done),
             };
             let done = if blocking {
-                self.wait(queue.readers(), &mut attempt)
+                self.wait(queue.readers(), wait::ITEMS, &mut attempt)
             } else {
                 attempt().unwrap_or(Err(GetError::Empty))
             };
@@ -256,12 +337,13 @@ impl Worker {
                 Err(GetError::NoRoom) => None,
                 done => Some(done),
             };
-            let done = self.wait(queue.rooms(), &mut attempt);
+            let done = self.wait(queue.rooms(), wait::BLOCKS, &mut attempt);
             if !matches!(done, Err(GetError::Empty | GetError::Leased { .. })) {
                 break done;
             }
         };
         let item = inbox.item;
+        inbox.drop_leaf();
         self.inbox = inbox;
         match (done, item) {
             (Ok(taken), Some(item)) => Ok(Some((taken, item))),
@@ -347,6 +429,7 @@ impl Worker {
         self.inbox.how = How::DeadLetter;
         self.inbox.item = None;
         let Some(token) = self.party.queue.try_take_dead(&mut self.inbox) else { return false };
+        self.inbox.drop_leaf();
         let Some(item) = self.inbox.item else {
             self.party.queue.commit(token);
             return true;
@@ -365,7 +448,7 @@ impl Worker {
         let bell = unsafe { &*bell };
         let mut reply = Reply(Vec::new());
         let mut waiting = Some(ticket);
-        let answer = self.wait(bell, || {
+        let answer = self.wait(bell, wait::ANSWER, || {
             let ticket = waiting.take()?;
             match queue.take_answer(ticket, &mut reply) {
                 Ok((_, Some(ticket))) => {
@@ -415,10 +498,12 @@ impl Worker {
         hook::doing(Doing::Other, None);
         let semaphore = self.party.semaphore;
         let life = self.life();
+        let what = if permits == 1 { wait::PERMIT } else { wait::PERMITS };
         if semaphore.try_acquire(permits).is_err() {
             if !blocking {
                 return;
             }
+            life.waits_for.store(what as u32, Ordering::Relaxed);
             life.blocked_since.store(now(), Ordering::Relaxed);
             if let Err(error) = semaphore.acquire(permits) {
                 self.board.complain(format_args!("an acquisition failed: {error}; {life}"));
@@ -430,7 +515,7 @@ impl Worker {
         if last >> 16 != 0 && permits == MOST_PERMITS {
             note_recovery(self.ledger, last as u16);
         }
-        self.ended_wait();
+        self.ended_wait(what);
         for _ in 0..self.dice.below(64) {
             std::hint::spin_loop();
         }
@@ -444,7 +529,8 @@ impl Worker {
     pub fn forget(&mut self) {
         hook::doing(Doing::Other, None);
         let semaphore = self.party.semaphore;
-        if semaphore.try_acquire(1).is_err() {
+        // Where other threads run on when one of them raises the kill, nobody could say whether it was forgotten.
+        if self.life().threads.load(Ordering::Relaxed) != 0 || semaphore.try_acquire(1).is_err() {
             return;
         }
         self.life().delicate.store(delicate::BEFORE, Ordering::Release);
@@ -465,21 +551,8 @@ impl Worker {
         hook::doing(Doing::Other, None);
         let family = self.party.family;
         let leaves = &self.board.leaves;
-        let spec = objects::leaf_spec(4096_u64 << self.dice.below(5));
-        let made = match family.allocate(&spec, |_| {}) {
-            Ok(made) => made,
-            Err(error) => {
-                self.board.complain(format_args!("a region was not made: {error}"));
-                return;
-            }
-        };
-        count(&self.board.counts.regions);
-        for (i, word) in (0_u64..).zip(objects::leaf_words(made.pointer)) {
-            if word.swap(made.region.bits().wrapping_add(i), Ordering::Relaxed) != 0 {
-                self.board.complain(format_args!("a new region was not empty; {}", self.life()));
-                break;
-            }
-        }
+        let len = 4096 << self.dice.below(5);
+        let Some(made) = self.make_leaf(len) else { return };
         let shown = &leaves[self.dice.below(LEAVES as u32) as usize];
         // ORDER: Release, with the Acquire below: the words are written.
         shown.store(made.region.bits(), Ordering::Release);
@@ -489,6 +562,24 @@ impl Worker {
         }
         self.check_leaf(made.region, made.pointer);
         family.leave_object(made.region);
+    }
+
+    fn make_leaf(&self, len: u64) -> Option<Object> {
+        let made = match self.party.family.allocate(&objects::leaf_spec(len), |_| {}) {
+            Ok(made) => made,
+            Err(error) => {
+                self.board.complain(format_args!("a region was not made: {error}"));
+                return None;
+            }
+        };
+        count(&self.board.counts.regions);
+        for (i, word) in (0_u64..).zip(objects::leaf_words(made.pointer)) {
+            if word.swap(made.region.bits().wrapping_add(i), Ordering::Relaxed) != 0 {
+                self.board.complain(format_args!("a new region was not empty; {}", self.life()));
+                break;
+            }
+        }
+        Some(made)
     }
 
     fn visit(&self, region: RegionRef) {
@@ -506,10 +597,7 @@ impl Worker {
     }
 
     fn check_leaf(&self, region: RegionRef, base: *const u8) {
-        let whole = (0_u64..)
-            .zip(objects::leaf_words(base))
-            .all(|(i, word)| word.load(Ordering::Relaxed) == region.bits().wrapping_add(i));
-        if !whole {
+        if !is_whole(region, base) {
             self.board.complain(format_args!("a region in use was given back; {}", self.life()));
         }
     }
