@@ -11,6 +11,8 @@ pub mod kill;
 #[cfg(not(offspring_loom))]
 pub mod model;
 #[cfg(not(offspring_loom))]
+pub mod mutants;
+#[cfg(not(offspring_loom))]
 pub mod props;
 pub mod report;
 #[cfg(not(offspring_loom))]

@@ -16,7 +16,7 @@ struct Stage {
 
 #[cfg(not(offspring_loom))]
 const STAGES: &[Stage] = {
-    use offspring_verify::{kill, props, restart};
+    use offspring_verify::{kill, mutants, props, restart};
     &[
         Stage {
             name: "model",
@@ -32,6 +32,11 @@ const STAGES: &[Stage] = {
             name: "props",
             about: "the real code against plain models: random operations, deaths, counters near their wrap",
             run: props::stage,
+        },
+        Stage {
+            name: "mutants",
+            about: "the real code with one planted mistake at a time, which loom must find",
+            run: mutants::stage,
         },
         Stage {
             name: "kill",
@@ -71,7 +76,7 @@ fn usage() {
         "cargo verify <stage> [--quick] [--seconds N] [--only NAME] [--bound N] [--threads] [--seed N]\n"
     );
     for stage in STAGES {
-        println!("  {:6} {}", stage.name, stage.about);
+        println!("  {:8} {}", stage.name, stage.about);
     }
     println!(
         "\n--quick is the small version for every change; --seconds is about how long it may take;\n\

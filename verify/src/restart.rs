@@ -2,15 +2,33 @@
 
 use crate::report::{Progress, Report, Settings};
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The sources this program was built from.
+pub const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 /// Where the other build's files go, apart from the normal ones, so that neither throws the other's away.
-fn target() -> PathBuf {
-    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+#[must_use]
+pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(workspace).join("target"), PathBuf::from)
+        .map_or_else(|| Path::new(WORKSPACE).join("target"), PathBuf::from)
         .join("loom")
+}
+
+/// `cargo <verb>` on the program with loom's atomics, from the sources in `workspace`.
+#[must_use]
+pub fn explorer(verb: &str, workspace: &Path) -> Command {
+    let mut flags = env::var("RUSTFLAGS").unwrap_or_default();
+    flags.push_str(" --cfg offspring_loom");
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args([verb, "--quiet", "--profile", "ci", "-p", "offspring-verify", "--target-dir"])
+        .arg(target())
+        .env("RUSTFLAGS", flags)
+        .env_remove("CARGO_TARGET_DIR")
+        .current_dir(workspace);
+    command
 }
 
 /// Builds and runs it; its own table comes first, one row here says how it ended.
@@ -18,16 +36,8 @@ pub fn stage(settings: &Settings, progress: &Progress) -> Report {
     progress.finish(); // the other program draws its own
     let mut report = Report::default();
     report.row("explorer", || {
-        let mut flags = env::var("RUSTFLAGS").unwrap_or_default();
-        flags.push_str(" --cfg offspring_loom");
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command
-            .args(["run", "--quiet", "--profile", "ci", "-p", "offspring-verify", "--target-dir"])
-            .arg(target())
-            .args(["--", "loom"])
-            .env("RUSTFLAGS", flags)
-            .env_remove("CARGO_TARGET_DIR")
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        let mut command = explorer("run", Path::new(WORKSPACE));
+        command.args(["--", "loom"]);
         if settings.quick {
             command.arg("--quick");
         }
