@@ -70,13 +70,19 @@ fn takers(extent: &Extent) -> Result<u32, String> {
                                 spin,
                                 Some(me.now().after(nanos)),
                                 || {
-                                    items
-                                        .fetch_update(
+                                    let mut left = items.load(Ordering::Acquire);
+                                    while let Some(fewer) = left.checked_sub(1) {
+                                        match items.compare_exchange(
+                                            left,
+                                            fewer,
                                             Ordering::AcqRel,
                                             Ordering::Acquire,
-                                            |items| items.checked_sub(1),
-                                        )
-                                        .ok()
+                                        ) {
+                                            Ok(_) => return Some(()),
+                                            Err(now) => left = now,
+                                        }
+                                    }
+                                    None
                                 },
                             );
                             match got {
