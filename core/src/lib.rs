@@ -1,4 +1,19 @@
 //! Shared-memory primitives that survive the death of any participant, as algorithms over words.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`queue`] | the crash-tolerant queue: a ring of slots, blocks for large messages, leases, replies, close |
+//! | [`semaphore`] | a counting semaphore whose permits come back when their holder dies |
+//! | [`family`] | the registry of processes and threads, the recoverable lock, the regions of an arena |
+//! | [`member`] | which processes use an object, by small indices that its words can hold |
+//! | [`process`] | the name of a process, and whether it lives |
+//! | [`wait`], [`block_on`] | an event count that heals itself, and the one loop that sleeps on it |
+//! | [`points`] | named places where a test may kill |
+//! | [`prim`] | atomics and cells: the machine's, or loom's under `--cfg offspring_loom` |
+//!
+//! Nothing here knows where its memory is, allocates, or calls an operating system: a platform implements
+//! [`wait::Family`], and a storage trait says where the words are. The protocols' transition tables, orderings
+//! and crash points are in the modules' own documentation.
 #![cfg_attr(not(offspring_loom), no_std)]
 
 #[cfg(not(target_has_atomic = "64"))]
@@ -13,3 +28,7 @@ pub mod process;
 pub mod queue;
 pub mod semaphore;
 pub mod wait;
+
+#[cfg(all(doctest, not(offspring_loom)))]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
