@@ -160,7 +160,11 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         if !w.is(BlockState::Leased, u32::from(self.me)) {
             return Err((lease, ReplyError::Corrupt));
         }
-        if !w.ticket() {
+        // S5, which the next sweep would do: nobody else may have looked for the requester's death so far.
+        let gone = w.ticket()
+            && self.dead_link(lease.block)
+            && self.swap_block(lease.block, w, w.with_ticket(false));
+        if gone || !w.ticket() {
             self.commit(lease);
             return Ok(Replied::RequesterGone);
         }

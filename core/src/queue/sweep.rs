@@ -234,7 +234,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     }
 
     /// Whether the process in the block's link is dead. The link was written before the word was published.
-    fn dead_link(&self, block: u32) -> bool {
+    pub(super) fn dead_link(&self, block: u32) -> bool {
         // ORDER: Acquire: before the CAS that tests the word again.
         let link = self.storage.block(block).link.load(Ordering::Acquire);
         u16::try_from(link).is_ok_and(|member| self.dead(member))
