@@ -139,6 +139,36 @@ fn own_lease_is_an_error_instead_of_a_wait_for_oneself() {
 }
 
 #[test]
+fn lease_that_ended_in_another_thread_counts_nowhere() {
+    let q = queue(2);
+    q.put(1).unwrap();
+    q.put(2).unwrap();
+    q.close();
+    let moved = q.lease().unwrap();
+    let own = q.lease().unwrap();
+    thread::spawn(move || moved.commit()).join().unwrap();
+    assert!(q.get().unwrap_err().is_own_lease(), "it is the last");
+    let (ask, asked) = mpsc::channel();
+    let (go, gone) = mpsc::channel::<()>();
+    let other = thread::spawn(move || {
+        ask.send(()).unwrap();
+        gone.recv().unwrap();
+        drop(own);
+    });
+    asked.recv().unwrap();
+    let reader = q.clone();
+    // This one took no lease, and so waits for the other.
+    let reader = thread::spawn(move || {
+        assert!(reader.get_timeout(Duration::from_millis(20)).unwrap_err().is_timeout());
+        go.send(()).unwrap();
+        reader.get()
+    });
+    assert_eq!(reader.join().unwrap().unwrap(), 2);
+    other.join().unwrap();
+    assert!(q.get().unwrap_err().is_closed(), "this thread's lease ended elsewhere");
+}
+
+#[test]
 fn reader_of_a_closed_queue_waits_for_anothers_lease() {
     let q = queue(2);
     q.put(1).unwrap();

@@ -9,32 +9,51 @@ use offspring_core::queue::{self as core, LeaseToken, Message};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+/// Which leases a thread took: each of them holds its thread's mark for the queue, wherever it goes and ends, so the mark's
+/// count is theirs and one.
+struct Mark {
+    region: RegionRef,
+    generation: u32,
+}
+
 thread_local! {
-    /// How many leases this thread took and not yet ended, by queue: so that it does not wait for itself. One that moved to
-    /// another thread is still counted where it was taken.
-    static HELD: RefCell<HashMap<u64, i64>> = RefCell::new(HashMap::new());
+    /// This thread's marks: so that it does not wait for itself. Few: those that no lease holds are dropped for new ones.
+    static MARKS: RefCell<Vec<Arc<Mark>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// How many leases this thread took that did not end yet. One that moved to another thread counts where it was taken.
 pub(super) fn held_by_this_thread(region: RegionRef) -> i64 {
-    HELD.try_with(|held| held.borrow().get(&region.bits()).copied().unwrap_or(0)).unwrap_or(0)
+    let generation = crate::sys::generation();
+    let held = |marks: &RefCell<Vec<Arc<Mark>>>| {
+        let marks = marks.borrow();
+        let mark = marks.iter().find(|mark| mark.region == region && mark.generation == generation);
+        mark.map_or(0, |mark| Arc::strong_count(mark) as i64 - 1)
+    };
+    MARKS.try_with(held).unwrap_or(0)
 }
 
-fn count(region: RegionRef, change: i64) {
-    // In a thread that is ending there is nobody left to wait for itself.
-    let _ = HELD.try_with(|held| {
-        let mut held = held.borrow_mut();
-        let n = held.entry(region.bits()).or_insert(0);
-        *n += change;
-        if *n == 0 {
-            held.remove(&region.bits());
+/// The calling thread's mark for a queue. `None` in a thread that is ending: there nobody is left to wait for itself.
+fn mark(region: RegionRef, generation: u32) -> Option<Arc<Mark>> {
+    let find = |marks: &RefCell<Vec<Arc<Mark>>>| {
+        let mut marks = marks.borrow_mut();
+        let known =
+            marks.iter().find(|mark| mark.region == region && mark.generation == generation);
+        if let Some(mark) = known {
+            return mark.clone();
         }
-    });
+        if marks.len() == marks.capacity() {
+            marks.retain(|mark| Arc::strong_count(mark) > 1);
+        }
+        let mark = Arc::new(Mark { region, generation });
+        marks.push(mark.clone());
+        mark
+    };
+    MARKS.try_with(find).ok()
 }
 
 /// An item on trial: nobody else has it, and it comes back unless [`commit`](Self::commit) or [`reply`](Self::reply) ends it.
@@ -52,6 +71,7 @@ pub struct Lease<T, R = ()> {
     deliveries: u8,
     at: Arc<Attached>,
     generation: u32,
+    _mark: Option<Arc<Mark>>,
     replies: PhantomData<fn(R)>,
 }
 
@@ -65,7 +85,6 @@ impl<T, R> Lease<T, R> {
     /// The token, taken out; `None` in a forked child, whose parent has the lease.
     fn take_token(&mut self) -> Option<LeaseToken> {
         let token = self.token.take()?;
-        count(self.at.region, -1);
         (self.generation == crate::sys::generation()).then_some(token)
     }
 
@@ -92,14 +111,15 @@ impl<T: DeserializeOwned, R> Lease<T, R> {
     ) -> Result<Self> {
         match value::decode(bytes.as_slice(), bytes.carries, Vec::new()) {
             Ok(value) => {
-                count(at.region, 1);
                 let deliveries = token.deliveries();
+                let generation = crate::sys::generation();
                 Ok(Self {
                     value: Some(value),
                     token: Some(token),
                     deliveries,
                     at: at.clone(),
-                    generation: crate::sys::generation(),
+                    generation,
+                    _mark: mark(at.region, generation),
                     replies: PhantomData,
                 })
             }
@@ -144,10 +164,7 @@ impl<T, R: Serialize> Lease<T, R> {
             }
         };
         match attempt(&mut self) {
-            Ok(done) => {
-                count(self.at.region, -1);
-                Ok(done)
-            }
+            Ok(done) => Ok(done),
             Err(error) => Err(ReplyRefused { lease: self, answer, error }),
         }
     }
