@@ -1,0 +1,162 @@
+//! What the tests across processes share: a watchdog, a look at processes that sleep, and the count of what is left.
+#![allow(dead_code)] // each program uses its part
+
+pub mod arena;
+
+use offspring::{__InUse as InUse, Process};
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Longer than anything that is awaited here takes on the slowest machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ends this program by a signal if it takes that long; its children go with it.
+pub fn watchdog(seconds: u32) {
+    // SAFETY: takes an integer.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// Waits until `done`, for states that no one is told of.
+#[track_caller]
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// The calling thread's number.
+pub fn thread() -> u32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() as u32 }
+}
+
+/// Waits until that thread of another process sleeps in a futex, where blocked operations do.
+#[track_caller]
+pub fn until_blocked(thread: u32) {
+    let futexes = [libc::SYS_futex, libc::SYS_futex_waitv].map(|call| call.to_string());
+    until(&format!("thread {thread} blocks"), || {
+        let call = fs::read_to_string(format!("/proc/{thread}/syscall")).expect("it lives");
+        futexes.iter().any(|number| call.split(' ').next() == Some(number))
+            && status_of(thread, "State").starts_with('S')
+    });
+}
+
+/// A line of a thread's `status` in /proc.
+#[track_caller]
+pub fn status_of(thread: u32, name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{thread}/status")).expect("it lives");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.expect("it has the line").trim().to_owned()
+}
+
+/// Kills a process and waits until it is gone.
+#[track_caller]
+pub fn kill<R>(process: &Process<R>) {
+    process.kill().unwrap();
+    assert_eq!(process.wait().signal(), Some(libc::SIGKILL));
+}
+
+/// What must be as before once a test is over. Tests that count are one at a time.
+pub struct Audit {
+    before: Figures,
+    _one: MutexGuard<'static, ()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    used: InUse,
+    /// 512-byte pieces of the arena that have memory.
+    pieces: u64,
+    /// Open descriptors.
+    descriptors: usize,
+}
+
+impl Figures {
+    fn now() -> Self {
+        let used = offspring::__in_use().unwrap();
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
+        Self { used, pieces: arena::pieces(), descriptors }
+    }
+
+    /// Less is the end of a test's thread that was not quite over.
+    fn within(&self, before: &Self) -> bool {
+        self.used.regions <= before.used.regions
+            && self.used.processes <= before.used.processes
+            && self.used.lanes <= before.used.lanes
+            && self.pieces <= before.pieces
+            && self.descriptors <= before.descriptors
+    }
+}
+
+/// Begins to count. What a first use makes for good is made before.
+pub fn audit() -> Audit {
+    static ONE: Mutex<()> = Mutex::new(());
+    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    warm_up();
+    Audit { before: Figures::now(), _one: one }
+}
+
+fn warm_up() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let queue = offspring::Queue::<u32>::bounded(1).unwrap();
+        Process::spawn(|queue: offspring::Queue<u32>| queue.put(1).unwrap(), queue.clone())
+            .unwrap()
+            .join()
+            .unwrap();
+        assert_eq!(queue.get().unwrap(), 1);
+    });
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // A grandchild whose parent was killed ends by itself, and nothing tells its grandparent.
+        let begun = Instant::now();
+        loop {
+            let now = Figures::now();
+            if now.within(&self.before) {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "left over: {now:?} of {:?}", self.before);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!has_children(), "a child is left, running or unreaped");
+    }
+}
+
+fn has_children() -> bool {
+    // SAFETY: all zero is a valid `siginfo_t`.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is writable.
+    unsafe { libc::waitid(libc::P_ALL, 0, &mut info, options) == 0 }
+}
+
+/// Runs cases one after another, each counted, in a program of one thread.
+pub fn run(cases: &[(&str, fn())]) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filters: Vec<_> = arguments.iter().filter(|text| !text.starts_with('-')).collect();
+    let chosen = |name: &str| {
+        filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
+    };
+    let cases: Vec<_> = cases.iter().filter(|case| chosen(case.0)).collect();
+    if arguments.iter().any(|text| text == "--list") {
+        return cases.iter().for_each(|case| println!("{}: test", case.0));
+    }
+    println!("\nrunning {} tests", cases.len());
+    for (name, case) in &cases {
+        // A panic ends the program, and says where.
+        println!("test {name} ...");
+        let audit = audit();
+        case();
+        drop(audit);
+        println!("test {name} ... ok");
+    }
+    println!("\ntest result: ok. {} passed; 0 failed\n", cases.len());
+}
