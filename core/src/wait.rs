@@ -169,10 +169,13 @@ impl EventCount {
         hit(Point::NotifyWoken);
         if woken == 0 || most == u32::MAX {
             // Nobody sleeps at this count (any more): take the mark away, unless somebody armed or counted since.
+            // That counts as well: else a waiter could arm, the mark be cleared, events be published to nobody, another
+            // waiter arm, and the word be back at the first one's key while it has not slept yet.
+            let cleared_word = (counted & !WAITERS).wrapping_add(STEP);
             // ORDER: AcqRel. A failure means that another notifier or waiter is at work and has the duty.
             let cleared = self
                 .0
-                .compare_exchange(counted, counted & !WAITERS, Ordering::AcqRel, Ordering::Relaxed)
+                .compare_exchange(counted, cleared_word, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok();
             if cleared {
                 hit(Point::NotifyCleared);

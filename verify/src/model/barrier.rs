@@ -145,7 +145,7 @@ impl Barrier {
             Publish::Clear => {
                 n.publisher[p].at = after;
                 if s.word == me.key {
-                    n.word &= !WAITERS;
+                    n.word = (me.key & !WAITERS) + STEP;
                     n.publisher[p].at = Publish::WakeAll;
                 }
                 n.publisher[p].key = 0;

@@ -73,6 +73,7 @@ pub struct State {
 pub enum Mutant {
     NoWakeAfterClear,
     ClearByStore,
+    ClearDoesNotCount,
     NoLifeWatch,
     NoPassOn,
     EpochNotWatched,
@@ -164,7 +165,8 @@ impl Events {
             }
             At::Clear => {
                 if s.word == me.key || self.has(ClearByStore) {
-                    n.word = me.key & !WAITERS;
+                    let counts = if self.has(ClearDoesNotCount) { 0 } else { STEP };
+                    n.word = (me.key & !WAITERS) + counts;
                     n.thread[t].at = if self.has(NoWakeAfterClear) { after } else { At::WakeAll };
                 } else {
                     n.thread[t].at = after;
@@ -391,7 +393,7 @@ pub fn cases(quick: bool) -> Vec<Case> {
         Events { puts: &[1, 1], takes: &[2, 2], all: false, crashes: 1, quits: 0, mutant: None };
     let calm = Events { crashes: 0, ..base };
     let one = Events { puts: &[2], takes: &[2, 2], ..base };
-    let again = Events { puts: &[1, 2], takes: &[2, 1], ..calm };
+    let again = Events { puts: &[2, 1], ..calm };
     let three = Events { puts: &[1], takes: &[1, 1, 1], ..base };
     let sound = |config, events| Case::sound(NAME, config, events);
     let mut cases = vec![
@@ -400,11 +402,24 @@ pub fn cases(quick: bool) -> Vec<Case> {
         sound("2 producers, 2 waiters, 1 crash, 1 out of time", Events { quits: 1, ..base }),
         sound("2 producers that notify all, 2 waiters, 1 crash", Events { all: true, ..base }),
         sound("1 producer, 3 waiters, 2 crashes", Events { crashes: 2, ..three }),
+        sound("2 producers of 2 and 1, 2 waiters, no crash", again),
+        sound("same, notifying all", Events { all: true, ..again }),
     ];
     let list: &[(&'static str, Mutant, Expect, Events)] = &[
         ("nobody is woken behind the clear", NoWakeAfterClear, Stuck, calm),
-        ("mark taken away by plain store", ClearByStore, Stuck, again),
-        ("events not counted", NoCountWhenNotifying, Stuck, again),
+        (
+            "mark taken away by plain store",
+            ClearByStore,
+            Stuck,
+            Events { puts: &[2, 2], takes: &[3, 1], ..calm },
+        ),
+        ("the mark is taken away without counting", ClearDoesNotCount, Stuck, again),
+        (
+            "events not counted",
+            NoCountWhenNotifying,
+            Expect::Harmless("each event wakes a sleeper or takes the mark away, which counts"),
+            again,
+        ),
         ("life words not watched", NoLifeWatch, Stuck, base),
         (
             "who a life word woke tells nobody",

@@ -245,7 +245,7 @@ impl Lock {
             At::Clear => {
                 n.thread[t].at = after;
                 if s.event == me.key {
-                    n.event = me.key & !WAITERS;
+                    n.event = (me.key & !WAITERS) + STEP;
                     n.thread[t].at = At::WakeAll;
                 }
                 n.thread[t].key = 0;

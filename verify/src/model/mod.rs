@@ -3,6 +3,21 @@
 //! A model restates one protocol as a machine (see [`checker::Protocol`]) for a few processes that may die in any
 //! state. A *mutant* is the same model with one planted mistake: the checker must find it, else the model would not
 //! notice that mistake in the protocol either.
+//!
+//! | model | follows | simplified |
+//! |---|---|---|
+//! | ring | `core::queue`: slots, hints, redelivery in place, leases of inline items, sweep | a death is seen at once |
+//! | leases | `core::queue`: block leases, tickets, replies, sweep, an index used again | finding a slot and its CAS are one step |
+//! | close | `core::queue`: the close mark, with sleeping and waking | repairs are one step a word |
+//! | event count | `EventCount`, `block_on` | no store buffers |
+//! | barrier | light and heavy barrier of `EventCount` | nobody dies |
+//! | registry | `core::family`: lanes, suspicion, declaration | few suspicions of one process |
+//! | lock | the recoverable lock on `block_on` | what it guards is one bit |
+//! | semaphore | `core::semaphore` | no sleeping, no `forget` |
+//!
+//! All but the barrier model are sequentially consistent: orderings are loom's matter. Not covered: generations that wrap,
+//! several size classes of blocks, dead letters, a death noticed before the epoch is raised together with the queue,
+//! regions and their collection, a process that waits for a block that it leases itself.
 
 mod barrier;
 pub mod checker;
