@@ -124,11 +124,15 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         what: "waiting: no second try after arming",
         file: BLOCK_ON,
-        from: "        if let Some(done) = attempt() {
-            return Some(done);
-        }
-        let mut watches",
-        to: "        let mut watches",
+        from: "        let key = count.arm(family);
+        // ORDER: Acquire, with the raise of the epoch: an attempt that comes after it finds that death. Read before
+        // the attempt, so that a death noticed during it refuses the sleep.
+        let epoch = family.epoch_word().load(Ordering::Acquire);
+        if let Some(done) = attempt() {",
+        to: "        let tried = attempt();
+        let key = count.arm(family);
+        let epoch = family.epoch_word().load(Ordering::Acquire);
+        if let Some(done) = tried {",
         caught_by: "waiting: a sleeper gets",
     },
     Mutant {
