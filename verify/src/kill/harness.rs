@@ -3,37 +3,34 @@
 //! One thread, so that forking is cheap and a child's memory is what it was. It never waits for the family lock while a
 //! victim may be stopped with it: all it does meanwhile is fork, reap and tell the registry.
 
+mod judge;
+
 use super::audit::Audit;
 use super::board;
-use super::board::{Board, Mapping, WAITS, delicate, end, now, phase, wait};
+use super::board::{Board, Mapping, WAITS, delicate, end, now, phase};
 use super::dice::Dice;
-use super::ledger::{self, Ledger, Sums};
-use super::objects::{self, PERMITS, Party};
+use super::ledger::Sums;
+use super::objects::{self, Party};
+use super::plan::{Plan, Planner};
 use super::scripts;
-use super::targets::{Script, Target, is_closing, target, targets};
-use offspring_core::family::RegionRef;
+use super::signals::{block_child_signal, kill, sleep_for_child};
+use super::targets::{Script, Target};
 use offspring_core::points::Point;
 use offspring_core::prim::Ordering;
 use offspring_core::process::ProcessRef;
-use offspring_core::queue::{GetError, Mode};
 use offspring_os_unix::family::{Family, Options};
 use offspring_os_unix::start::{Start, Stdio};
 use std::ffi::CString;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 /// Victims at a time, besides the two survivors.
 const WIDTH: usize = 6;
 /// Kills of one round, about.
 const KILLS: u64 = 250;
-/// How many points count as rare.
-const RARE: usize = 12;
 /// How long a victim may take to come to its point, in nanoseconds.
 const PATIENCE: u64 = 5_000_000;
 /// How long a survivor may take to come to the end of a closed queue, in nanoseconds.
 const HANG: u64 = 10_000_000_000;
-/// The longest wait of a survivor that is not a lost notice, in nanoseconds: less than the backstop, which hides one.
-const STALL: u64 = 900_000_000;
 
 /// From how late on this process counts as held up, in nanoseconds.
 const HELD_UP: u64 = 2_000_000;
@@ -102,7 +99,7 @@ pub struct Harness {
     mapping: Mapping,
     orders: Orders,
     dice: Dice,
-    targets: Vec<Target>,
+    planner: Planner,
     pub tally: Tally,
     running: Vec<Running>,
     /// Reaped, and nobody told the registry.
@@ -126,7 +123,7 @@ impl Harness {
             mapping,
             orders,
             dice: Dice::new(orders.seed),
-            targets: targets(),
+            planner: Planner::new(Dice::new(orders.seed ^ 1)),
             tally,
             running: Vec::new(),
             untold: Vec::new(),
@@ -142,7 +139,7 @@ impl Harness {
 
     /// The points to be died at.
     pub fn targets(&self) -> &[Target] {
-        &self.targets
+        self.planner.targets()
     }
 
     fn kills_at(&self, point: Point) -> u64 {
@@ -150,7 +147,7 @@ impl Harness {
     }
 
     fn satisfied(&self) -> bool {
-        self.targets.iter().all(|target| self.kills_at(target.point) >= self.orders.least)
+        self.targets().iter().all(|target| self.kills_at(target.point) >= self.orders.least)
     }
 
     /// Runs rounds until the time is over, or something is violated. `say` gets a line now and then.
@@ -168,7 +165,7 @@ impl Harness {
                 return Ok(());
             }
             let (kills, rounds) = (self.tally.kills(), self.tally.rounds);
-            let rarest = self.targets.iter().min_by_key(|target| self.kills_at(target.point));
+            let rarest = self.targets().iter().min_by_key(|target| self.kills_at(target.point));
             let rarest = rarest.map_or(String::new(), |target| {
                 format!("{} {}", target.point.name(), self.kills_at(target.point))
             });
@@ -206,7 +203,7 @@ impl Harness {
             && Instant::now() < self.orders.until + Duration::from_secs(1)
         {
             while self.victims() < WIDTH {
-                let plan = self.plan();
+                let plan = self.planner.plan(&self.tally.at);
                 self.start(plan)?;
             }
             self.pause();
@@ -250,189 +247,8 @@ impl Harness {
         Ok(())
     }
 
-    /// All processes are gone: the rest of the queue, the items, the permits, the regions.
-    fn finish(&mut self, party: Party) {
-        let board = self.board();
-        for (pid, process) in std::mem::take(&mut self.untold) {
-            self.family.note_gone(pid, process);
-        }
-        let me = Ledger { board, me: (super::board::MOST_LIVES - 1) as u16 };
-        let mut rest = Rest(Vec::new());
-        match party.queue.try_take(Mode::Get, true, &mut rest) {
-            Err(GetError::Closed) => {}
-            other => board.complain(format_args!(
-                "the queue should be closed and empty, but: {other:?}, {} bytes",
-                rest.0.len()
-            )),
-        }
-        while let Some(token) = party.queue.try_take_dead(&mut rest) {
-            board.complain(format_args!(
-                "a dead letter was left behind: {:?}",
-                super::payload::read(&rest.0)
-            ));
-            party.queue.commit(token);
-        }
-        let in_use = party.queue.in_use();
-        if in_use.slots + in_use.blocks != 0 {
-            board.complain(format_args!("the queue is empty, but {in_use:?}"));
-        }
-        let sums = ledger::judge(me);
-        self.tally.sums.add(&sums);
-        self.judge_permits(party);
-        let before = board.complaints();
-        if before != 0 {
-            eprintln!("{:#?}", party.queue.dump());
-        }
-        let region = |word: u64| RegionRef::from_bits(word);
-        self.family.leave_object(region(board.semaphore.load(Ordering::Relaxed)));
-        self.family.leave_object(region(board.queue.load(Ordering::Relaxed)));
-    }
-
-    /// The round's longest wait: a lost notice shows as a wait that only the backstop ended. Time for which the machine ran
-    /// nobody, this process neither, is not a wait.
-    fn judge_stall(&mut self) {
-        let board = self.board();
-        for (what, [since, until]) in board.stalls.iter().enumerate() {
-            let (since, until) = (since.load(Ordering::Relaxed), until.load(Ordering::Relaxed));
-            let overlap =
-                |(from, to): &(u64, u64)| to.min(&until).saturating_sub(*from.max(&since));
-            let held_up: u64 = self.held_up.iter().map(overlap).sum();
-            let stall = until.saturating_sub(since).saturating_sub(held_up);
-            if stall > STALL && what != wait::PERMITS {
-                let story = self.tell_stall(since, until, what);
-                board.complain(format_args!("only the backstop ended a wait: {story}"));
-            }
-            self.tally.stalls[what] = self.tally.stalls[what].max(stall);
-        }
-        let longest = self.held_up.drain(..).map(|(from, to)| to - from).max();
-        self.tally.longest_held_up = self.tally.longest_held_up.max(longest.unwrap_or(0));
-    }
-
-    fn tell_stall(&self, since: u64, until: u64, what: usize) -> String {
-        let what = WAITS.get(what).copied().unwrap_or("?");
-        let mut text = format!(
-            "a survivor waited {} us for {what}; killed about then:",
-            (until - since) / 1000
-        );
-        for life in self.board().lives() {
-            if let Some(at) = life.doomed()
-                && at + 5_000_000 > since
-                && at < until
-            {
-                let after = (at as i64 - since as i64) / 1000;
-                let _ = write!(text, "\n    {after} us: {life}");
-            }
-        }
-        text
-    }
-
-    fn judge_permits(&self, party: Party) {
-        let board = self.board();
-        party.semaphore.sweep();
-        let forgotten = i64::from(board.forgotten.load(Ordering::Relaxed));
-        let posted = i64::from(board.posted.load(Ordering::Relaxed));
-        let want = i64::from(PERMITS) - forgotten + posted;
-        let free = i64::from(party.semaphore.value());
-        // Killed from outside between forgetting or posting and its entry: one permit may be either way.
-        let doubt = board.lives().iter().filter(|life| {
-            let exact = life.died_at().is_some() && life.threads.load(Ordering::Relaxed) == 0;
-            life.delicate.load(Ordering::Relaxed) != delicate::NO && !exact
-        });
-        let doubt = doubt.count() as i64;
-        if (free - want).abs() > doubt {
-            board.complain(format_args!(
-                "{free} permits are free at the end, {want} should be ({doubt} in doubt)"
-            ));
-        }
-    }
-
     fn survivor(&mut self, script: Script) -> Result<(), String> {
         self.start(Plan::only(script))
-    }
-}
-
-/// Takes what should not be there.
-struct Rest(Vec<u8>);
-
-// SAFETY: `room` makes the vector as long as asked.
-unsafe impl offspring_core::queue::Buffer for Rest {
-    fn room(&mut self, len: usize) -> *mut u8 {
-        self.0 = vec![0; len];
-        self.0.as_mut_ptr()
-    }
-
-    fn filled(&mut self, _: usize, _: bool) {}
-}
-
-/// What a process is to do, and where it is to end.
-#[derive(Clone, Copy)]
-struct Plan {
-    script: Script,
-    point: Option<(Point, u32)>,
-    /// Also to die at once wherever few died.
-    rare: bool,
-    stop: Option<Point>,
-}
-
-impl Plan {
-    /// Until it leaves by itself, or is killed from outside.
-    const fn only(script: Script) -> Self {
-        Self { script, point: None, rare: false, stop: None }
-    }
-}
-
-impl Harness {
-    /// Half of the victims die at the points that had the fewest deaths, others where that opens the way to such a point,
-    /// anywhere, or from outside.
-    fn plan(&mut self) -> Plan {
-        let luck = self.dice.below(100);
-        if luck < 6 {
-            return Plan::only(Script::All);
-        }
-        let chosen = if luck < 55 { self.rare() } else { self.any() };
-        let (point, script) = match self.dice.pick(chosen.causes) {
-            Some(cause) if self.dice.percent(50) => cause,
-            _ => (chosen.point, chosen.script),
-        };
-        let visits = target(point).map_or(1, |target| target.visits);
-        let visit = 1 + self.dice.below(visits);
-        let stop = if point == chosen.point { chosen.stop } else { None };
-        let stop = stop.or_else(|| self.dice.percent(8).then(|| self.any().point));
-        Plan { script, point: Some((point, visit)), rare: self.dice.percent(70), stop }
-    }
-
-    fn any(&mut self) -> Target {
-        loop {
-            if let Some(target) = self.dice.pick(&self.targets)
-                && !is_closing(target.point)
-            {
-                return target;
-            }
-        }
-    }
-
-    fn rare(&mut self) -> Target {
-        let mut open: Vec<Target> =
-            self.targets.iter().filter(|target| !is_closing(target.point)).copied().collect();
-        open.sort_by_key(|target| self.kills_at(target.point));
-        open.truncate(RARE);
-        self.dice.pick(&open).unwrap_or_else(|| self.targets[0])
-    }
-
-    /// The points with the fewest deaths, by bit, as far as they are rarer than most.
-    fn rarest(&self) -> [u64; 2] {
-        let mut all: Vec<(u64, Point)> =
-            self.targets.iter().map(|target| (self.kills_at(target.point), target.point)).collect();
-        all.sort_by_key(|(kills, _)| *kills);
-        let middle = all[all.len() / 2].0;
-        let mut bits = [0; 2];
-        for (kills, point) in &all[..RARE] {
-            if *kills < middle * 2 / 3 {
-                let bit = *point as usize;
-                bits[bit / 64] |= 1 << (bit % 64);
-            }
-        }
-        bits
     }
 
     fn start(&mut self, plan: Plan) -> Result<(), String> {
@@ -445,7 +261,7 @@ impl Harness {
         life.point.store(point, Ordering::Relaxed);
         life.visit.store(visit, Ordering::Relaxed);
         if plan.rare {
-            let bits = self.rarest();
+            let bits = self.planner.rarest(&self.tally.at);
             life.rare.iter().zip(bits).for_each(|(word, bits)| word.store(bits, Ordering::Relaxed));
         }
         life.stop.store(plan.stop.map_or(0, |point| point as u32 + 1), Ordering::Relaxed);
@@ -613,37 +429,4 @@ impl Harness {
         unsafe { libc::waitpid(pid, &mut status, 0) };
         self.untold.push((pid as u32, ProcessRef::NONE));
     }
-}
-
-fn kill(pid: i32, signal: i32) {
-    // SAFETY: takes integers; the child was not reaped, so the number is its own.
-    unsafe { libc::kill(pid, signal) };
-}
-
-fn child_signal() -> libc::sigset_t {
-    // SAFETY: all zero is an initialised set; the calls take pointers to it.
-    unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGCHLD);
-        set
-    }
-}
-
-/// So that the signal stays pending for [`sleep_for_child`].
-fn block_child_signal() {
-    let set = child_signal();
-    // SAFETY: `set` is initialised.
-    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
-}
-
-/// Sleeps until a child has news, or so many nanoseconds.
-fn sleep_for_child(nanos: u64) {
-    let set = child_signal();
-    let time = libc::timespec {
-        tv_sec: (nanos / 1_000_000_000) as libc::time_t,
-        tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
-    };
-    // SAFETY: all three are initialised or null.
-    unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &time) };
 }

@@ -6,14 +6,14 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `harness` | rounds: plans, kills, reaps, closes |
+//! | `harness` | rounds: starts, kills, reaps, closes; `harness/judge` judges them |
+//! | `plan`, `targets` | where the next victim is to die; which points there are, and what leads there |
 //! | `scripts` | what victims and survivors do |
-//! | `worker` | each operation, told to the ledger before and after |
+//! | `worker`, `inbox` | each operation, told to the ledger before and after; arriving messages |
 //! | `hook` | what happens at a named point |
 //! | `ledger` | what happened to each item, and the judgement |
 //! | `board` | the memory that all of them share, apart from the arena |
-//! | `targets` | which points, and what leads there |
-//! | `objects`, `payload`, `audit`, `dice` | the queue and the semaphore; messages that show tears; leftovers; luck |
+//! | `objects`, `payload`, `audit`, `signals`, `dice` | the queue and the semaphore; messages that show tears; leftovers; signals; luck |
 //!
 //! A kill at a named point is raised by the victim itself in the hook, behind the entry in the ledger, so that what must
 //! become of each item is known exactly. A kill from outside may fall between a commit and its entry: such items are
@@ -24,10 +24,13 @@ mod board;
 mod dice;
 mod harness;
 mod hook;
+mod inbox;
 mod ledger;
 mod objects;
 mod payload;
+mod plan;
 mod scripts;
+mod signals;
 mod targets;
 mod worker;
 

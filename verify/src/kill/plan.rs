@@ -1,0 +1,96 @@
+//! Luck with a purpose: what the next victim does, and where it is to die.
+
+use super::dice::Dice;
+use super::targets::{Script, Target, is_closing, target, targets};
+use offspring_core::points::Point;
+
+/// How many points count as rare.
+const RARE: usize = 12;
+
+/// What a process is to do, and where it is to end.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub script: Script,
+    pub point: Option<(Point, u32)>,
+    /// Also to die at once wherever few died.
+    pub rare: bool,
+    pub stop: Option<Point>,
+}
+
+impl Plan {
+    /// Until it leaves by itself, or is killed from outside.
+    pub const fn only(script: Script) -> Self {
+        Self { script, point: None, rare: false, stop: None }
+    }
+}
+
+/// Chooses plans by how many died where.
+pub struct Planner {
+    dice: Dice,
+    targets: Vec<Target>,
+}
+
+impl Planner {
+    /// Over all points.
+    pub fn new(dice: Dice) -> Self {
+        Self { dice, targets: targets() }
+    }
+
+    /// The points to be died at.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Half of the victims die at the points that had the fewest deaths, others where that opens the way to such a point,
+    /// anywhere, or from outside. `at` counts the deaths by number of the point.
+    pub fn plan(&mut self, at: &[u64]) -> Plan {
+        let luck = self.dice.below(100);
+        if luck < 6 {
+            return Plan::only(Script::All);
+        }
+        let chosen = if luck < 55 { self.rare(at) } else { self.any() };
+        let (point, script) = match self.dice.pick(chosen.causes) {
+            Some(cause) if self.dice.percent(50) => cause,
+            _ => (chosen.point, chosen.script),
+        };
+        let visits = target(point).map_or(1, |target| target.visits);
+        let visit = 1 + self.dice.below(visits);
+        let stop = if point == chosen.point { chosen.stop } else { None };
+        let stop = stop.or_else(|| self.dice.percent(8).then(|| self.any().point));
+        Plan { script, point: Some((point, visit)), rare: self.dice.percent(70), stop }
+    }
+
+    fn any(&mut self) -> Target {
+        loop {
+            if let Some(target) = self.dice.pick(&self.targets)
+                && !is_closing(target.point)
+            {
+                return target;
+            }
+        }
+    }
+
+    fn rare(&mut self, at: &[u64]) -> Target {
+        let mut open: Vec<Target> =
+            self.targets.iter().filter(|target| !is_closing(target.point)).copied().collect();
+        open.sort_by_key(|target| at[target.point as usize]);
+        open.truncate(RARE);
+        self.dice.pick(&open).unwrap_or_else(|| self.targets[0])
+    }
+
+    /// The points with the fewest deaths, by bit, as far as they are rarer than most.
+    pub fn rarest(&self, at: &[u64]) -> [u64; 2] {
+        let mut all: Vec<(u64, Point)> =
+            self.targets.iter().map(|target| (at[target.point as usize], target.point)).collect();
+        all.sort_by_key(|(kills, _)| *kills);
+        let middle = all[all.len() / 2].0;
+        let mut bits = [0; 2];
+        for (kills, point) in &all[..RARE] {
+            if *kills < middle * 2 / 3 {
+                let bit = *point as usize;
+                bits[bit / 64] |= 1 << (bit % 64);
+            }
+        }
+        bits
+    }
+}
