@@ -83,6 +83,10 @@ where
         hit(Point::WaitAfter);
         spin.slept(family.now().0.saturating_sub(now.0));
         pass_on(family, members(), &watches[2..2 + watched]);
+        // Woken, there is usually something: a look costs less than arming again.
+        if let Some(done) = spin.spin(family, &mut attempt) {
+            return Some(done);
+        }
     }
 }
 

@@ -10,8 +10,9 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
-/// The length to ask for: 4 TiB, a thirty-second of the 47 bits of address space that a process usually has.
-pub const DEFAULT_LEN: u64 = 4 << 40;
+/// The length to ask for: 16 TiB, an eighth of the 47 bits of address space that a process usually has; room for some ten
+/// thousand queues that could each take messages of 256 MiB.
+pub const DEFAULT_LEN: u64 = 16 << 40;
 
 /// Below this length `create` gives up rather than take less.
 const LEAST_LEN: u64 = 4 << 30;

@@ -182,13 +182,28 @@ impl Attached {
     /// The queue for the calling thread: it has a lane, and the member index is this process's own.
     #[inline(always)]
     pub(crate) fn core(&self) -> Result<Core<'_>> {
-        if self.family.enter().is_err() {
-            return Err(self.not_in());
-        }
+        // The index alone is chosen between, not the whole view: a view that is put together in memory by three stores and
+        // read back by wider loads costs a stall on every operation.
+        let me = match self.index_at_once() {
+            Some(me) => me,
+            None => self.index_slow()?,
+        };
+        Ok(Queue::new(&self.storage, &self.family, me))
+    }
+
+    #[inline(always)]
+    fn index_at_once(&self) -> Option<u16> {
         // ORDER: Relaxed. One word; the table it was looked up in orders itself.
         let known = self.index.load(Ordering::Relaxed);
-        if (known >> 32) as u32 == crate::sys::generation() {
-            return Ok(Queue::new(&self.storage, &self.family, known as u16));
+        ((known >> 32) as u32 == crate::sys::generation() && self.family.enter().is_ok())
+            .then_some(known as u16)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn index_slow(&self) -> Result<u16> {
+        if self.family.enter().is_err() {
+            return Err(self.not_in());
         }
         self.core_after_fork()
     }
@@ -202,7 +217,7 @@ impl Attached {
     }
 
     #[cold]
-    fn core_after_fork(&self) -> Result<Core<'_>> {
+    fn core_after_fork(&self) -> Result<u16> {
         let generation = crate::sys::generation();
         let index = self.family.member_index(self.region).ok_or_else(|| {
             Error::new(
@@ -213,7 +228,7 @@ impl Attached {
         })?;
         // ORDER: Relaxed, as above.
         self.index.store(u64::from(index) | u64::from(generation) << 32, Ordering::Relaxed);
-        Ok(Queue::new(&self.storage, &self.family, index))
+        Ok(index)
     }
 
     pub(crate) fn subject(&self) -> Subject {

@@ -47,39 +47,42 @@ impl Bytes {
 
     #[inline(always)]
     fn push(&mut self, byte: u8) {
-        if self.long.is_empty() && self.len < SHORT {
-            self.short[self.len].write(byte);
-        } else {
-            self.grow(1);
-            self.long.push(byte);
+        if self.long.is_empty() {
+            if self.len < SHORT {
+                self.short[self.len].write(byte);
+                self.len += 1;
+                return;
+            }
+            self.spill(1);
         }
+        self.long.push(byte);
         self.len += 1;
     }
 
     #[inline(always)]
     fn extend(&mut self, bytes: &[u8]) {
-        if self.long.is_empty() && bytes.len() <= SHORT - self.len {
-            // SAFETY: the target is inside `short` (just checked), the source is another allocation.
-            unsafe {
-                let to = self.short.as_mut_ptr().add(self.len).cast::<u8>();
-                std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        if self.long.is_empty() {
+            if bytes.len() <= SHORT - self.len {
+                // SAFETY: the target is inside `short` (just checked), the source is another allocation.
+                unsafe {
+                    let to = self.short.as_mut_ptr().add(self.len).cast::<u8>();
+                    std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+                }
+                self.len += bytes.len();
+                return;
             }
-        } else {
-            self.grow(bytes.len());
-            self.long.extend_from_slice(bytes);
+            self.spill(bytes.len());
         }
+        self.long.extend_from_slice(bytes);
         self.len += bytes.len();
     }
 
+    /// Moves what is there to the heap, with room for `more`. Something must follow, since an empty vector means the stack.
     #[cold]
-    fn grow(&mut self, more: usize) {
-        if self.long.is_empty() {
-            let mut long = Vec::with_capacity((self.len + more).max(SHORT * 4));
-            long.extend_from_slice(self.as_slice());
-            self.long = long;
-        } else {
-            self.long.reserve(more);
-        }
+    fn spill(&mut self, more: usize) {
+        let mut long = Vec::with_capacity((self.len + more).max(SHORT * 4));
+        long.extend_from_slice(self.as_slice());
+        self.long = long;
     }
 }
 
