@@ -198,7 +198,7 @@ impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
         for _ in 0..capacity {
             // ORDER: Acquire, Q1; only the state is used.
             let w = self.slot_word(p.index());
-            if w.lap() < p.lap()
+            if w.is_before(p)
                 || w.lap() == p.lap() && matches!(w.state(), SlotState::Empty | SlotState::Closed)
             {
                 break;
@@ -227,7 +227,7 @@ impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
         let Some(mut p) = Position::checked(hint, capacity) else { return false };
         for _ in 0..=capacity {
             let w = self.slot_word(p.index());
-            if w.lap() < p.lap() {
+            if w.is_before(p) {
                 return true;
             }
             if w.lap() == p.lap() && w.state() == SlotState::Empty {

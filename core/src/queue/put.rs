@@ -162,10 +162,10 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         slot.word.store(full.0, Ordering::Release);
         hit(Point::PutCommitted);
         let tail = &self.storage.head().tail.0;
-        let next = p.next(self.capacity()).0;
+        let next = p.next(self.capacity());
         // ORDER: Relaxed. A hint: a stale or backward value costs probes only.
-        if tail.load(Ordering::Relaxed) < next {
-            tail.store(next, Ordering::Relaxed);
+        if Position(tail.load(Ordering::Relaxed)).is_before(next) {
+            tail.store(next.0, Ordering::Relaxed);
         }
         hit(Point::PutHinted);
         self.wake_reader();
@@ -198,7 +198,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             {
                 return Some(p);
             }
-            if w.lap() < p.lap() {
+            if w.is_before(p) {
                 return None; // full, or held by an older lap: the walk finds out
             }
             (0..1 << turn).for_each(|_| spin());
@@ -236,12 +236,15 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                     SlotState::Bad => return Claim::Corrupt,
                     _ => p = p.next(capacity),
                 }
-            } else if w.lap() > p.lap() {
+            } else if w.is_after(p) {
                 // Lapped: the hint was old. ORDER: Relaxed. A hint.
                 let Some(far) = Position::checked(hint.load(Ordering::Relaxed), capacity) else {
                     return Claim::Corrupt;
                 };
-                p = p.next(capacity).max(far);
+                p = p.next(capacity);
+                if p.is_before(far) {
+                    p = far;
+                }
             } else {
                 // The lap before still lies here.
                 if matches!(w.state(), SlotState::Writing | SlotState::Reading)

@@ -133,7 +133,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                     SlotState::Reading | SlotState::Writing => {}
                     _ => return None, // nothing there: the walk finds out why
                 }
-            } else if w.lap() < p.lap() {
+            } else if w.is_before(p) {
                 return None;
             }
             (0..1 << turn).for_each(|_| spin());
@@ -190,11 +190,11 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                     return Err(GetError::Corrupt);
                 }
                 let w = self.slot_word(p.index());
-                if w.lap() > p.lap() {
+                if w.is_after(p) {
                     p = p.next(capacity); // taken, or voided
                     continue;
                 }
-                if w.lap() < p.lap() {
+                if w.is_before(p) {
                     // All slots behind are passed: an older lap still lies here, and the ring is full up to it.
                     if matches!(w.state(), SlotState::Writing | SlotState::Reading)
                         && self.dead(w.owner())
@@ -345,7 +345,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         if let Some(next) = hint {
             let head = &self.storage.head().head.0;
             // ORDER: Relaxed. A hint; it never passes a position whose item was not yet published.
-            if head.load(Ordering::Relaxed) < next.0 {
+            if Position(head.load(Ordering::Relaxed)).is_before(next) {
                 head.store(next.0, Ordering::Relaxed);
             }
         }

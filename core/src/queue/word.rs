@@ -16,7 +16,9 @@ const LAP_MASK: u64 = (1 << 39) - 1;
 
 /// Where in the endless sequence of puts: `lap 39 | index 24`. Grows by one with each put, skipping the
 /// indices beyond the capacity, so the capacity need not be a power of two and no division is needed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+///
+/// Laps wrap, so positions have an order only among those in use at one time; hence no `Ord`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position(pub(crate) u64);
 
 impl Position {
@@ -45,6 +47,12 @@ impl Position {
     #[inline(always)]
     pub(crate) const fn next(self, capacity: u32) -> Self {
         if self.index() + 1 == capacity { Self::at(self.lap() + 1, 0) } else { Self(self.0 + 1) }
+    }
+
+    /// Whether `other` comes after this one. Bit 63 of a hint word says nothing.
+    #[inline(always)]
+    pub(crate) const fn is_before(self, other: Self) -> bool {
+        (other.0.wrapping_sub(self.0) << 1) as i64 > 0
     }
 
     /// What a QUEUED block remembers of it: the index and four bits of the lap. Exact enough, because a
@@ -106,6 +114,18 @@ impl SlotWord {
     #[inline(always)]
     pub(crate) const fn lap(self) -> u64 {
         self.0 >> 25
+    }
+
+    /// Whether the slot is still in a lap before `p`'s.
+    #[inline(always)]
+    pub(crate) const fn is_before(self, p: Position) -> bool {
+        (p.lap().wrapping_sub(self.lap()) << 25) as i64 > 0
+    }
+
+    /// Whether the slot is in a lap after `p`'s already.
+    #[inline(always)]
+    pub(crate) const fn is_after(self, p: Position) -> bool {
+        (self.lap().wrapping_sub(p.lap()) << 25) as i64 > 0
     }
 
     #[inline(always)]
@@ -289,6 +309,17 @@ mod tests {
     }
 
     #[test]
+    fn order_of_laps_survives_their_wrap() {
+        let last = Position::at(LAP_MASK, 2);
+        let next = last.next(3);
+        assert_eq!(next, Position::at(0, 0));
+        assert!(last.is_before(next) && !next.is_before(last));
+        let (old, new) = (SlotWord::empty(LAP_MASK), SlotWord::empty(LAP_MASK + 1));
+        assert!(old.is_before(next) && !old.is_after(next) && !old.is_before(last));
+        assert!(new.is_after(last) && !new.is_before(last) && !new.is_after(next));
+    }
+
+    #[test]
     fn block_word_changes_generation_when_freed_and_when_given_back() {
         let w = BlockWord(0).to(BlockState::Leased, 77).with_ticket(true);
         let back = w.given_back(0);
@@ -308,7 +339,7 @@ mod tests {
     fn positions_skip_the_indices_beyond_the_capacity() {
         let p = Position::at(3, 4);
         assert_eq!(p.next(5), Position::at(4, 0));
-        assert!(p < p.next(5));
+        assert!(p.is_before(p.next(5)) && !p.next(5).is_before(p) && !p.is_before(p));
         assert_eq!(Position::checked(Position::at(1, 5).0, 5), None);
     }
 }
