@@ -25,12 +25,12 @@
 //! |---|---|
 //! | `multiprocessing.Process` | [`Process`], [`process`] |
 //! | `multiprocessing.Queue` | [`Queue`], [`queue`] |
-//! | `if __name__ == "__main__":` | [`init`] as the first line of `main` |
+//! | `if __name__ == "__main__":` | [`init()`] as the first line of `main` |
 //! | `queue.Full`, `queue.Empty` | [`Error::is_full`], [`Error::is_empty`] |
 //!
 //! # What a child is
 //!
-//! This same executable, started again: [`init`] notices and runs the function, so it must be the first line of `main`. Functions
+//! This same executable, started again: [`init()`] notices and runs the function, so it must be the first line of `main`. Functions
 //! are plain `fn`s; what they need travels as their argument, by serde. In tests see [`test_entry!`].
 //!
 //! # What a family is

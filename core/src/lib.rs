@@ -17,7 +17,9 @@
 #![cfg_attr(not(offspring_loom), no_std)]
 
 #[cfg(not(target_has_atomic = "64"))]
-compile_error!("offspring-core needs 64-bit atomics: its words carry an owner, a lap and a state in one");
+compile_error!(
+    "offspring-core needs 64-bit atomics: its words carry an owner, a lap and a state in one"
+);
 
 pub mod block_on;
 pub mod family;

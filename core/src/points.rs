@@ -167,4 +167,3 @@ pub fn set_hook(hook: Option<fn(Point)>) {
     let hook = hook.map_or(core::ptr::null_mut(), |f| f as *mut ());
     hook::HOOK.store(hook, Ordering::Relaxed);
 }
-

@@ -31,11 +31,7 @@ pub(crate) struct Killer {
 
 impl Team {
     pub(crate) fn start(jobs: &Jobs, workers: usize) -> offspring::Result<Self> {
-        let team = Self {
-            jobs: jobs.clone(),
-            workers: Arc::default(),
-            tally: Arc::default(),
-        };
+        let team = Self { jobs: jobs.clone(), workers: Arc::default(), tally: Arc::default() };
         for _ in 0..workers {
             let worker = team.worker()?;
             team.workers.lock().expect(CALM).push(worker);

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Why [`join`](super::Process::join) gives no value.
 ///
-/// Says which process it was and how it ended. `?` turns it into an [`Error`](crate::Error), of which
+/// Says which process it was and how it ended. `?` turns it into an [`Error`], of which
 /// [`is_panic`](crate::Error::is_panic) or [`is_participant_lost`](crate::Error::is_participant_lost) is true then.
 ///
 /// ```

@@ -1,6 +1,6 @@
 //! Processes: functions that run in another process, and what becomes of them.
 //!
-//! A child is this program again, started from its own executable; [`init`](crate::init) in its `main` finds out that it
+//! A child is this program again, started from its own executable; [`init`](crate::init()) in its `main` finds out that it
 //! is a child and runs the function. Arguments and value are [`serde`] values and go through shared memory.
 //!
 //! What ends when:

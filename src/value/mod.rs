@@ -12,8 +12,8 @@ mod bytes;
 mod file;
 
 pub(crate) use bytes::Bytes;
-pub use file::Passed;
 use bytes::Writer;
+pub use file::Passed;
 
 use crate::error::{Error, Kind, Result, Subject};
 use crate::family::family;

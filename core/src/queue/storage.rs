@@ -101,8 +101,8 @@ pub trait Inline: Copy {
 ///
 /// Implementors promise: Q1 `head`, `slot`, `block` and `members` always give the same words for the same
 /// arguments, shared by all participants, for every index below what `geometry` says; Q2 the bytes of
-/// different slots and blocks do not overlap each other or the words; Q3 `geometry` never changes and passed
-/// [`Geometry::check`].
+/// different slots and blocks do not overlap each other or the words; Q3 `geometry` never changes and came from
+/// [`Geometry::new`].
 pub unsafe trait Storage {
     /// The fixed sizes.
     fn geometry(&self) -> &Geometry;

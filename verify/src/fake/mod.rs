@@ -13,7 +13,7 @@
 //!
 //! # How to use it
 //!
-//! ```ignore
+//! ```text
 //! // In a loom model, or in a test with threads; participants are numbered from 1.
 //! let world = World::new(3);
 //! let victim = {
@@ -93,6 +93,12 @@ impl World {
             futex: Futex::new(),
             clock: Clock::new(),
         })
+    }
+
+    /// Lets the death epoch begin there, before anybody takes part: it wraps after 2^32 deaths.
+    pub fn begin_at_epoch(&self, epoch: u32) {
+        // ORDER: Relaxed. Nobody else is there yet.
+        self.epoch.store(epoch, Ordering::Relaxed);
     }
 
     /// Participant `number`, from 1.
