@@ -2,6 +2,19 @@
 //!
 //! Everything is an atomic word, written by whoever does something *before* it does it, so that what stands here
 //! after a kill is the truth or one step ahead of it. All zero is a board that nobody used.
+//!
+//! # Orderings
+//!
+//! Each word is told from itself alone, so most accesses are Relaxed. Stronger, in pairs:
+//!
+//! | pair | one side | other side | carries |
+//! |---|---|---|---|
+//! | K1 | every change of an item's `put` and `hold` (AcqRel) | the next holder's CAS, the judge's load (Acquire) | who did what before |
+//! | K2 | `killed_at`, then `end`, before the signal (AcqRel, Release) | a receiver, the harness (Acquire) | that the death was meant |
+//! | K3 | a region's words, then its name in `leaves` (Release) | whoever visits it (Acquire) | the words |
+//! | K4 | `process`, `delicate`, `phase`, a complaint's length (Release) | the harness (Acquire) | what was done before |
+//!
+//! A kill is no ordering problem: what a process stored before it died, its survivors see once they see its death.
 
 use offspring_core::points::Point;
 use offspring_core::prim::{AtomicU32, AtomicU64, Ordering};
