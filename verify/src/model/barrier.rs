@@ -31,7 +31,7 @@ enum Sleep {
     Arm,
     Barrier,
     Try,
-    Sleep,
+    Commit,
     Asleep,
     Done,
 }
@@ -194,7 +194,7 @@ impl Barrier {
                 out.step(who, "barrier", n);
             }
             Sleep::Try if nothing || me.looked => {
-                (n.sleeper[i].at, n.sleeper[i].looked) = (Sleep::Sleep, false);
+                (n.sleeper[i].at, n.sleeper[i].looked) = (Sleep::Commit, false);
                 out.step(who, "finds nothing", n);
             }
             Sleep::Try => {
@@ -209,7 +209,7 @@ impl Barrier {
                     }
                 }
             }
-            Sleep::Sleep => {
+            Sleep::Commit => {
                 let stays = s.word == me.key;
                 n.sleeper[i].at = if stays { Sleep::Asleep } else { Sleep::Arm };
                 out.step(who, if stays { "sleeps" } else { "may not sleep: the word changed" }, n);

@@ -399,7 +399,7 @@ pub fn cases(quick: bool) -> Vec<Case> {
     let mut cases = vec![
         sound("2 producers, 2 waiters, 1 crash", base),
         sound("1 producer of 2, 2 waiters, 2 crashes", Events { crashes: 2, ..one }),
-        sound("2 producers, 2 waiters, 1 crash, 1 out of time", Events { quits: 1, ..base }),
+        sound("1 producer of 2, 2 waiters, 1 crash, 1 out of time", Events { quits: 1, ..one }),
         sound("2 producers that notify all, 2 waiters, 1 crash", Events { all: true, ..base }),
         sound("1 producer, 3 waiters, 2 crashes", Events { crashes: 2, ..three }),
         sound("2 producers of 2 and 1, 2 waiters, no crash", again),

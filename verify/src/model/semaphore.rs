@@ -172,12 +172,16 @@ impl Semaphore {
                     thread.at = At::Done;
                     return out.step(t, "is done", n);
                 }
-                if me.did % 2 == 0 && s.swept != s.deaths {
+                if me.did.is_multiple_of(2) && s.swept != s.deaths {
                     (thread.at, thread.e) = (At::Sweep, s.deaths);
                     return out.step(t, "sees that a death was not swept; reads the epoch", n);
                 }
                 (thread.at, thread.back) = (At::Settle, At::Look);
-                out.step(t, if me.did % 2 == 0 { "will acquire" } else { "will release" }, n);
+                out.step(
+                    t,
+                    if me.did.is_multiple_of(2) { "will acquire" } else { "will release" },
+                    n,
+                );
             }
             At::Join => {
                 if s.table[usize::from(mine)] == 0 {
@@ -189,7 +193,7 @@ impl Semaphore {
             At::Look => {
                 thread.entry = s.ledger[usize::from(mine)];
                 let each = self.each[t];
-                let acquires = me.did % 2 == 0;
+                let acquires = me.did.is_multiple_of(2);
                 if acquires && me.a.free < each {
                     Self::rest(&mut n, t);
                     return out.step(t, "finds too few permits", n);
@@ -317,7 +321,7 @@ impl Semaphore {
                 );
             }
             n.held[m] = 0;
-        } else if me.did % 2 == 0 {
+        } else if me.did.is_multiple_of(2) {
             n.held[m] += self.each[t];
         } else {
             n.held[m] -= self.each[t];
