@@ -176,7 +176,13 @@ impl<'a, B: Backend + ?Sized> Registry<'a, B> {
                 undecided = true;
                 continue;
             }
-            match self.backend.life(lane) {
+            let life = self.backend.life(lane);
+            if self.lane(lane) != bits {
+                // Freed and taken by another in between: the life word is not this process's.
+                undecided = true;
+                continue;
+            }
+            match life {
                 Life::Held => return Evidence::Alive,
                 Life::Marked => marked |= !bits.is_late(),
                 Life::Free => undecided = true,
