@@ -57,6 +57,8 @@ pub mod phase {
     pub const RUNNING: u32 = 1;
     /// The queue is being closed, or is.
     pub const CLOSING: u32 = 2;
+    /// Nobody dies: no death notice makes good for a notice that the living forgot.
+    pub const QUIET: u32 = 3;
 }
 
 /// How a process ended; 0: not yet, or by itself.

@@ -221,6 +221,9 @@ impl Harness {
     fn close(&mut self, party: Party) -> Result<(), String> {
         let board = self.board();
         self.settle_until(|harness| harness.victims() == 0);
+        board.phase.store(phase::QUIET, Ordering::Release);
+        self.start(Plan::only(Script::Quiet))?;
+        self.settle_until(|harness| harness.victims() == 0);
         // Whoever closes stands where the mark belongs before anybody else, unless it died of closing.
         for point in [Point::CloseFlagged, Point::CloseMarked, Point::CloseMarked] {
             let point = Some((point, 1));
@@ -256,6 +259,7 @@ impl Harness {
         let me = board.new_life().ok_or("the round has no more lives")?;
         let life = board.life(me);
         let survivor = matches!(plan.script, Script::Taker | Script::Putter);
+        let steady = survivor || plan.script == Script::Quiet;
         life.script.store(plan.script as u32, Ordering::Relaxed);
         let (point, visit) = plan.point.map_or((0, 0), |(point, visit)| (point as u32 + 1, visit));
         life.point.store(point, Ordering::Relaxed);
@@ -266,13 +270,14 @@ impl Harness {
         }
         life.stop.store(plan.stop.map_or(0, |point| point as u32 + 1), Ordering::Relaxed);
         life.seed.store(self.dice.any(), Ordering::Relaxed);
-        let threads = self.orders.threads && !survivor && self.dice.below(3) == 0;
+        let threads = self.orders.threads && !steady && self.dice.below(3) == 0;
         life.threads.store(u32::from(threads), Ordering::Relaxed);
-        let execute = !survivor && self.dice.below(10) == 0;
+        let execute = !steady && self.dice.below(10) == 0;
         let pid = if execute { self.execute(me)? } else { self.fork(me)? };
         life.pid.store(pid as u32, Ordering::Relaxed);
         let patience = match plan.point {
             _ if survivor => u64::MAX / 2,
+            _ if steady => HANG,
             None => u64::from(self.dice.below(3_000_000)),
             Some(_) => PATIENCE,
         };

@@ -69,6 +69,7 @@ fn live(family: &'static Family, board: &'static Board, me: u16) {
     let ended = match script {
         Script::Taker => take_all(&mut worker),
         Script::Putter => put_always(&mut worker),
+        Script::Quiet => give_back_alone(&mut worker),
         _ if life.threads.load(Ordering::Relaxed) != 0 => in_threads(&mut worker),
         script => act(&mut worker, script),
     };
@@ -161,7 +162,7 @@ fn turn(worker: &mut Worker, script: Script) -> Result<(), Closed> {
             0..=19 => worker.forget(),
             _ => worker.permits(1 + u32::from(luck > 70), blocking),
         },
-        Script::Taker | Script::Putter => {}
+        Script::Taker | Script::Putter | Script::Quiet => {}
     }
     if luck < 3 && worker.board.most_deliveries.load(Ordering::Relaxed) != 0 {
         worker.dead_letter();
@@ -205,6 +206,10 @@ fn take_all(worker: &mut Worker) -> Result<(), Closed> {
 /// The survivor that puts until the queue is closed, at the pace of a program that has other things to do.
 fn put_always(worker: &mut Worker) -> Result<(), Closed> {
     loop {
+        if worker.board.phase.load(Ordering::Acquire) == phase::QUIET {
+            thread::sleep(Duration::from_micros(200));
+            continue;
+        }
         for _ in 0..4 {
             match worker.dice.below(100) {
                 0..=79 => {
@@ -222,6 +227,20 @@ fn put_always(worker: &mut Worker) -> Result<(), Closed> {
             thread::sleep(Duration::from_micros(u64::from(50 + worker.dice.below(300))));
         }
     }
+}
+
+/// Alone with the taker: what is given back must wake it, since nothing else does.
+fn give_back_alone(worker: &mut Worker) -> Result<(), Closed> {
+    for _ in 0..4 {
+        let Some((ticket, item)) = worker.request(Size::Any, true)? else { return Ok(()) };
+        if let Some(held) = worker.lease(false)? {
+            // Long enough for the taker to fall asleep; if it does not, this time shows nothing.
+            thread::sleep(Duration::from_micros(300));
+            worker.end(held, Finish::Back);
+        }
+        worker.answer(ticket, item);
+    }
+    Ok(())
 }
 
 /// A process of many short threads: one takes a lease, another ends it, and both are gone before the next two come.

@@ -36,10 +36,12 @@ pub enum Script {
     Taker,
     /// The survivor that puts.
     Putter,
+    /// Gives back what it leased while the taker sleeps, and waits until the taker has it.
+    Quiet,
 }
 
 impl Script {
-    const EACH: [Self; 15] = [
+    const EACH: [Self; 16] = [
         Self::All,
         Self::Put,
         Self::Large,
@@ -55,6 +57,7 @@ impl Script {
         Self::Semaphore,
         Self::Taker,
         Self::Putter,
+        Self::Quiet,
     ];
 
     /// The script with this number.
