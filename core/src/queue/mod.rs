@@ -195,9 +195,16 @@ impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
         // ORDER: Relaxed. A hint.
         let hint = head.head.0.load(Ordering::Relaxed);
         let Some(mut p) = Position::checked(hint, capacity) else { return behind };
-        for _ in 0..capacity {
+        for _ in 0..capacity * 3 {
             // ORDER: Acquire, Q1; only the state is used.
             let w = self.slot_word(p.index());
+            if w.is_after(p) {
+                // Takers that died have left the hint where it was. Whatever is still there is in the last lap before the one
+                // that this slot has finished.
+                let far = Position::at(w.lap().wrapping_sub(2), p.index());
+                p = if p.is_before(far) { far } else { p }.next(capacity);
+                continue;
+            }
             if w.is_before(p)
                 || w.lap() == p.lap() && matches!(w.state(), SlotState::Empty | SlotState::Closed)
             {
@@ -225,8 +232,13 @@ impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
         // ORDER: Relaxed. A hint.
         let hint = self.storage.head().tail.0.load(Ordering::Relaxed);
         let Some(mut p) = Position::checked(hint, capacity) else { return false };
-        for _ in 0..=capacity {
+        for _ in 0..=capacity * 2 {
             let w = self.slot_word(p.index());
+            if w.is_after(p) {
+                // Putters that died have left the hint where it was: all up to the lap that this slot has finished is claimed.
+                p = Position::at(w.lap().wrapping_sub(1), p.index()).next(capacity);
+                continue;
+            }
             if w.is_before(p) {
                 return true;
             }
