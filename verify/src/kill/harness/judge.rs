@@ -10,8 +10,8 @@ use offspring_core::prim::Ordering;
 use offspring_core::queue::{Buffer, GetError, Mode};
 use std::fmt::Write as _;
 
-/// The longest wait of a survivor that is not a lost notice, in nanoseconds: less than the backstop, which hides one.
-const STALL: u64 = 900_000_000;
+/// The backstop, in nanoseconds: a wait that lasts as long was ended by nothing else, so its notice was lost.
+const STALL: u64 = 1_000_000_000;
 
 impl Harness {
     /// All processes are gone: the rest of the queue, the items, the permits, the regions.
