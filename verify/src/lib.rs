@@ -3,6 +3,7 @@
 //! `cargo verify` lists the stages; each is a module with a `stage(&Settings, &Progress) -> Report`. Built with
 //! `--cfg offspring_loom` there is one stage, `loom`, and core's atomics are loom's.
 
+pub mod commit;
 #[cfg(offspring_loom)]
 pub mod explore;
 pub mod fake;

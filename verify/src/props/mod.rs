@@ -1,5 +1,6 @@
 //! The stage `props`: the real code against plain models, on random operations, deaths and schedules.
 
+mod queue;
 mod semaphore;
 mod waiting;
 
@@ -35,7 +36,7 @@ impl Extent {
 }
 
 /// All properties, by module.
-const PROPERTIES: &[&[Property]] = &[waiting::PROPERTIES, semaphore::PROPERTIES];
+const PROPERTIES: &[&[Property]] = &[waiting::PROPERTIES, semaphore::PROPERTIES, queue::PROPERTIES];
 
 /// Checks all properties that are asked for.
 pub fn stage(settings: &Settings, progress: &Progress) -> Report {

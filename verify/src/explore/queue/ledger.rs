@@ -2,6 +2,7 @@
 //!
 //! Kept beside the model in memory that loom does not see, so that it orders nothing.
 
+use crate::commit::{self, Committed};
 use crate::fake::Fate;
 use offspring_core::points::Point;
 use std::collections::BTreeSet;
@@ -69,14 +70,6 @@ struct Book {
     takers: BTreeSet<usize>,
     /// How many takes there were when everybody else had ended.
     drained_from: Option<usize>,
-}
-
-/// What must be so about an item.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Must {
-    Be,
-    NotBe,
-    Either,
 }
 
 /// The account of one execution.
@@ -174,13 +167,13 @@ impl Ledger {
         let book = self.book();
         for &(who, item, how) in &book.puts {
             let put = match (how, self.died_at(who)) {
-                (Put::Done, _) => Must::Be,
-                (Put::Refused, _) => Must::NotBe,
-                (Put::Begun, Some(point)) => put_committed(point),
+                (Put::Done, _) => Committed::Yes,
+                (Put::Refused, _) => Committed::No,
+                (Put::Begun, Some(point)) => commit::put(point),
                 (Put::Begun, None) => panic!("a put of the living {who} never ended"),
             };
             let mut kept = 0;
-            let mut gone = Must::NotBe;
+            let mut gone = Committed::No;
             for &(taker, taken, how) in &book.takes {
                 if taken != item {
                     continue;
@@ -190,18 +183,18 @@ impl Ledger {
                     Take::Back => {}
                     Take::Held(on_trial) => {
                         let point = self.died_at(taker).expect("the living end what they take");
-                        match take_committed(point, on_trial) {
-                            Must::NotBe => {}
+                        match commit::take(point, on_trial) {
+                            Committed::No => {}
                             more => gone = more,
                         }
                     }
                 }
             }
             let taken = book.takes.iter().any(|take| take.1 == item);
-            assert!(put != Must::NotBe || !taken, "{item:?} was delivered without a put");
+            assert!(put != Committed::No || !taken, "{item:?} was delivered without a put");
             match (put, gone) {
-                (Must::Be, Must::NotBe) => assert_eq!(kept, 1, "{item:?} is lost"),
-                (_, Must::Be) => assert_eq!(kept, 0, "{item:?} was delivered again"),
+                (Committed::Yes, Committed::No) => assert_eq!(kept, 1, "{item:?} is lost"),
+                (_, Committed::Yes) => assert_eq!(kept, 0, "{item:?} was delivered again"),
                 _ => assert!(kept <= 1, "{item:?} was delivered {kept} times"),
             }
         }
@@ -230,24 +223,5 @@ impl Ledger {
         }
         let dead = book.takers.iter().filter(|taker| self.died(**taker)).count();
         assert!(late.len() <= dead, "{late:?} came after later ones: {:?}", book.takes);
-    }
-}
-
-/// Whether the put that a victim had begun was committed when it died at `point`.
-fn put_committed(point: Point) -> Must {
-    match point {
-        Point::PutCommitted | Point::PutHinted => Must::Be,
-        Point::NotifyCounted | Point::NotifyWoken | Point::NotifyCleared => Must::Either,
-        _ => Must::NotBe,
-    }
-}
-
-/// Whether the item that a victim had copied out was taken for good when it died at `point`.
-fn take_committed(point: Point, on_trial: bool) -> Must {
-    match point {
-        Point::GetCommitted | Point::GetHinted if !on_trial => Must::Be,
-        Point::CommitDone | Point::ReplyDone => Must::Be,
-        Point::NotifyCounted | Point::NotifyWoken | Point::NotifyCleared => Must::Either,
-        _ => Must::NotBe,
     }
 }
