@@ -277,7 +277,8 @@ pub(crate) fn handle_region(handle: &HandleOnWire) -> Result<RegionRef, Error> {
 
 /// Keeps the reason of a handle's refusal for [`decode`]'s error, and makes a serde error of it.
 pub(crate) fn handle_error<E: serde::de::Error>(error: Error) -> E {
-    let text = error.to_string();
+    // With its causes: the reader of the message has this text alone.
+    let text = format!("{error:?}");
     HANDLE_ERROR.set(Some((error.kind(), text.clone())));
     E::custom(text)
 }
