@@ -40,7 +40,7 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Builder<T
         self
     }
 
-    /// Bytes of the largest message it must take, up to 16 TiB. Without this, 256 MiB. Costs address space, and memory only as
+    /// Bytes of the largest message it must take, up to 256 GiB. Without this, 256 MiB. Costs address space, and memory only as
     /// messages need it.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.options.most_message = bytes as u64;
