@@ -99,7 +99,7 @@ impl<'a> MemberTable<'a> {
     pub fn get(&self, index: u16) -> ProcessRef {
         match self.entry(index) {
             // ORDER: Acquire, M1.
-            Some(entry) => ProcessRef::from_bits(entry.load(Ordering::Acquire)),
+            Some(entry) => name_in(entry.load(Ordering::Acquire)),
             None => ProcessRef::NONE,
         }
     }
@@ -137,7 +137,7 @@ impl<'a> MemberTable<'a> {
         let most = (self.high_water.load(Ordering::Acquire) as usize).min(entries.len());
         entries[..most].iter().enumerate().filter_map(|(i, entry)| {
             // ORDER: Acquire, M1.
-            let process = ProcessRef::from_bits(entry.load(Ordering::Acquire));
+            let process = name_in(entry.load(Ordering::Acquire));
             (!process.is_none()).then_some(((i + 1) as u16, process))
         })
     }
@@ -145,6 +145,13 @@ impl<'a> MemberTable<'a> {
     fn entry(&self, index: u16) -> Option<&'a AtomicU64> {
         self.entries.get(usize::from(index).checked_sub(1)?)
     }
+}
+
+/// The process that an entry names. Bits beyond a name's are a peer's nonsense and name nobody: such an entry could not be
+/// freed by its name, and whoever sweeps would meet it again for ever.
+fn name_in(bits: u64) -> ProcessRef {
+    let process = ProcessRef::from_bits(bits);
+    if process.bits() == bits { process } else { ProcessRef::NONE }
 }
 
 #[cfg(all(test, not(offspring_loom)))]
@@ -200,6 +207,15 @@ mod tests {
             high_water.store(u32::MAX, Ordering::Relaxed);
             assert_eq!(table.iter().count(), 0);
         });
+    }
+
+    #[test]
+    fn entry_that_is_no_name_is_nobodys() {
+        let entries = [AtomicU64::new(A.bits() | 1 << 63), AtomicU64::new(B.bits())];
+        let high_water = AtomicU32::new(2);
+        let table = MemberTable::new(&entries, &high_water);
+        assert_eq!((table.get(1), table.get(2)), (ProcessRef::NONE, B));
+        assert!(table.iter().eq([(2, B)]));
     }
 
     #[test]
