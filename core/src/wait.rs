@@ -202,11 +202,20 @@ impl Default for EventCount {
 /// A spin that succeeded moves the guess to twice what it took. A spin that failed says nothing by itself; the sleep behind it
 /// does: a short one (or one that was refused, since what was waited for had come) would have been spared by a longer spin,
 /// so the guess doubles; a long one makes it smaller.
+///
+/// How long to wait between two looks is learned, too. Each look takes the line away from the one who is about to write it, so
+/// in a stream it pays to look rarely and find several things at once; in a conversation it pays to look at once. Every
+/// sixteenth wait tries the long pause; it stays as long as more than one thing is there afterwards ([`found`](Self::found)).
 #[derive(Debug)]
 pub struct Adaptive {
     guess: AtomicU32,
-    first_pause: u32,
+    waits: AtomicU32,
+    first_pause: AtomicU32,
+    patient: bool,
 }
+
+const LONG_PAUSE: u32 = 64;
+const PROBE_EVERY: u32 = 16;
 
 /// Turns of the longest and of the shortest spin: on current x86-64 (16 ns a turn on the machine this was measured on) 65 µs, about what
 /// waking an idle core costs; and 16 µs, about what going to sleep and being woken costs both sides in system calls, so that
@@ -221,19 +230,29 @@ impl Adaptive {
     /// Looks again after 1 turn, then 2, 4, … 64: for who waits for something to come.
     #[cfg(not(offspring_loom))]
     pub const fn new() -> Self {
-        Self { guess: AtomicU32::new(FIRST_GUESS), first_pause: 1 }
+        Self {
+            guess: AtomicU32::new(FIRST_GUESS),
+            waits: AtomicU32::new(0),
+            first_pause: AtomicU32::new(1),
+            patient: false,
+        }
     }
 
     /// Looks again after 1 turn, then 2, 4, … 64: for who waits for something to come.
     #[cfg(offspring_loom)]
     pub fn new() -> Self {
-        Self { guess: AtomicU32::new(FIRST_GUESS), first_pause: 1 }
+        Self {
+            guess: AtomicU32::new(FIRST_GUESS),
+            waits: AtomicU32::new(0),
+            first_pause: AtomicU32::new(1),
+            patient: false,
+        }
     }
 
     /// Looks again after 64 turns each: for who waits for room in something that is full. Each look takes the line away from
     /// the one who makes the room, and there are microseconds of work in what is full.
     pub fn patient() -> Self {
-        Self { first_pause: 64, ..Self::new() }
+        Self { patient: true, ..Self::new() }
     }
 
     /// Tries `attempt` until it gives something or spinning does not pay any more; once, where it never pays.
@@ -249,20 +268,41 @@ impl Adaptive {
         // ORDER: Relaxed. A guess.
         let guess = self.guess.load(Ordering::Relaxed);
         let most = guess.clamp(FEWEST_TURNS, MOST_TURNS);
-        let (mut turns, mut pause) = (0, self.first_pause);
+        let (mut turns, mut pause) = (0, self.first_pause());
         while turns < most {
-            if let Some(done) = attempt() {
-                self.learn(guess, guess - guess / 8 + turns / 4);
-                return Some(done);
-            }
+            // The pause first: the caller has just looked.
             for _ in 0..pause {
                 spin();
             }
             turns += pause;
-            pause = (pause * 2).min(64);
+            if let Some(done) = attempt() {
+                self.learn(guess, guess - guess / 8 + turns / 4);
+                return Some(done);
+            }
+            pause = (pause * 2).min(LONG_PAUSE);
         }
-        // The caller looks again, armed.
         None
+    }
+
+    fn first_pause(&self) -> u32 {
+        if self.patient {
+            return LONG_PAUSE;
+        }
+        // ORDER: Relaxed, here and below. Guesses; a lost update does no harm.
+        let waits = self.waits.load(Ordering::Relaxed).wrapping_add(1);
+        self.waits.store(waits, Ordering::Relaxed);
+        if waits.is_multiple_of(PROBE_EVERY) {
+            self.first_pause.store(LONG_PAUSE, Ordering::Relaxed);
+        }
+        self.first_pause.load(Ordering::Relaxed)
+    }
+
+    /// After a wait that gave something: whether there is more of it already.
+    pub fn found(&self, more: bool) {
+        if !more {
+            // ORDER: Relaxed. A guess.
+            self.first_pause.store(1, Ordering::Relaxed);
+        }
     }
 
     /// After a spin that failed: the caller slept so many nanoseconds, 0 if the sleep was spared or refused.

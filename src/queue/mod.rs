@@ -621,6 +621,9 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Queue<T, 
                 attempt,
             );
             last = done.ok_or_else(|| self.error(Kind::Timeout))?;
+            if last.is_ok() {
+                self.at.spin.found(core.is_next_ready());
+            }
             if !for_room && last.is_err() {
                 // The wake was for an item, and this caller does not take it: another shall.
                 core.readers().notify_one(core.family());

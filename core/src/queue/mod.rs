@@ -186,6 +186,16 @@ impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
         self.sweep_if_due()
     }
 
+    /// A guess whether an item is there for the next `get`: one look at the hint.
+    pub fn is_next_ready(&self) -> bool {
+        // ORDER: Relaxed. A hint.
+        let hint = self.storage.head().head.0.load(Ordering::Relaxed);
+        Position::checked(hint, self.capacity()).is_some_and(|p| {
+            let w = self.slot_word(p.index());
+            w.lap() == p.lap() && w.state() == SlotState::Full
+        })
+    }
+
     /// A snapshot of how many items are there for a `get` or `lease`: exact while nobody acts. Takes time in
     /// proportion to the answer.
     pub fn len(&self) -> usize {
