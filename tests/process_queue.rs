@@ -414,7 +414,8 @@ fn request_of_a_killed_requester_is_still_delivered() {
 fn ticket_of_a_killed_worker_is_answered_by_another() {
     let _audit = begin();
     let (queue, said) = (asks(), Queue::<(u32, u32)>::bounded(8).unwrap());
-    let holder: fn((Asks, Queue<(u32, u32)>)) = |(queue, said)| {
+    type Told = Queue<(u32, u32)>;
+    let holder: fn((Asks, Told)) = |(queue, said)| {
         let lease = queue.lease().unwrap();
         said.put((*lease, lease.deliveries())).unwrap();
         stay()

@@ -152,7 +152,8 @@ fn sleeping_processes_are_left_asleep() {
     let (empty, full) = (Queue::<u32>::bounded(2).unwrap(), Queue::<u32>::bounded(1).unwrap());
     let asks: Queue<u32, u32> = Queue::builder().capacity(4).replies(true).build().unwrap();
     full.put(1).unwrap();
-    let functions: [fn((Queue<u32>, Load)) -> u32; 3] = [
+    type Case = fn((Queue<u32>, Load)) -> u32;
+    let functions: [Case; 3] = [
         |(threads, (empty, ..))| {
             threads.put(thread()).unwrap();
             empty.get().unwrap()
