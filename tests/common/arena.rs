@@ -34,13 +34,43 @@ fn word(arena: &File, at: u64) -> u64 {
 
 /// Where a queue's region is: offset and length in bytes.
 pub fn region<T, R>(queue: &Queue<T, R>) -> (u64, u64) {
+    let (arena, entry) = (open(), entry(queue));
+    let field = |offset: usize| word(&arena, entry + offset as u64);
+    (field(offset_of!(RegionEntry, offset)), field(offset_of!(RegionEntry, len)))
+}
+
+/// Where in the region table a queue's entry is.
+fn entry<T, R>(queue: &Queue<T, R>) -> u64 {
     let text = format!("{queue:?}");
     let digits = text.split("region: ").nth(1).unwrap().split([',', ' ']).next().unwrap();
     let index = digits.parse::<u64>().unwrap() & 0xffff;
-    let entry = REGIONS_AT as u64 + index * size_of::<RegionEntry>() as u64;
-    let arena = open();
-    let field = |offset: usize| word(&arena, entry + offset as u64);
-    (field(offset_of!(RegionEntry, offset)), field(offset_of!(RegionEntry, len)))
+    REGIONS_AT as u64 + index * size_of::<RegionEntry>() as u64
+}
+
+/// The first bytes of a queue's region as they are now, to be put back.
+pub struct Start {
+    bytes: Vec<u8>,
+    at: u64,
+    entry: u64,
+    word: u64,
+}
+
+impl Start {
+    /// Reads `len` bytes.
+    pub fn of<T, R>(queue: &Queue<T, R>, len: u64) -> Self {
+        let (arena, entry, (at, _)) = (open(), entry(queue), region(queue));
+        let mut bytes = vec![0; len as usize];
+        arena.read_exact_at(&mut bytes, at).unwrap();
+        Self { bytes, at, entry, word: word(&arena, entry) }
+    }
+
+    /// Unless the region was freed meanwhile, and is perhaps another's.
+    pub fn put_back(self) {
+        let arena = open();
+        if word(&arena, self.entry) == self.word {
+            arena.write_all_at(&self.bytes, self.at).unwrap();
+        }
+    }
 }
 
 /// The parts of a range of it that have memory, as (offset, length).
