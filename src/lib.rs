@@ -39,6 +39,8 @@
 //! there is no broker, no daemon, and nothing to clean up.
 #![deny(unsafe_code)]
 
+#[cfg(doctest)]
+mod compile_fail;
 mod error;
 mod family;
 mod init;

@@ -1,7 +1,8 @@
 //! Which public types may be shared between threads, and looked at after a panic: a table, checked by the compiler.
 
 use offspring::process::{Builder, ExitStatus, JoinError, Panic};
-use offspring::{Error, Main, Process};
+use offspring::queue::{self, DeadLetters, Iter, Lease, Replied, ReplyRefused, Ticket};
+use offspring::{Error, Main, Process, Queue, Refused};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
@@ -42,6 +43,37 @@ macro_rules! lacks {
         impl<T: ?Sized + $trait> Ambiguous<Has> for T {}
         <$type as Ambiguous<_>>::some();
     }};
+}
+
+#[test]
+fn types_of_a_queue_have_their_auto_traits() {
+    table! {
+        Queue<u32, u32>: send sync unwind unpin,
+        // Values are made where they are taken.
+        Queue<Rc<u32>, Rc<u32>>: send sync unwind unpin,
+        Ticket<u32>: send sync unwind unpin,
+        Ticket<Rc<u32>>: send sync unwind unpin,
+        queue::Builder<u32, u32>: send sync unwind unpin,
+        queue::Builder<Rc<u32>>: send sync unwind unpin,
+        Lease<u32, u32>: send sync unwind unpin,
+        // A reply is none of its fields.
+        Lease<u32, Rc<u32>>: send sync unwind unpin,
+        Replied: send sync unwind unpin,
+        ReplyRefused<u32, u32>: send sync unpin,
+        Refused<u32>: send sync unpin,
+        DeadLetters<'static, u32>: send sync unwind unpin,
+        Iter<'static, u32>: send sync unpin,
+    }
+}
+
+#[test]
+fn value_that_was_taken_gives_its_traits_to_its_lease() {
+    lacks!(Lease<Rc<u32>>: Send);
+    lacks!(Lease<Rc<u32>>: Sync);
+    lacks!(Lease<std::cell::Cell<u32>>: Sync);
+    lacks!(Refused<Rc<u32>>: Send);
+    lacks!(ReplyRefused<u32, Rc<u32>>: Send);
+    lacks!(Lease<&'static mut u32>: UnwindSafe);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use offspring_core::prim::{AtomicU32, AtomicU64, Ordering};
 use offspring_core::queue::{Commit, Geometry, Mapped, NoMemory, Options, Queue};
 use offspring_core::wait::Adaptive;
 use std::cell::Cell;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 
 /// What kind of object a queue is, in the region table.
@@ -240,6 +241,10 @@ impl Attached {
         self.object.mark_carries();
     }
 }
+
+// An unwinding thread leaves a queue as a killed process does: whole, at every step.
+impl UnwindSafe for Attached {}
+impl RefUnwindSafe for Attached {}
 
 impl Drop for Attached {
     fn drop(&mut self) {
