@@ -34,14 +34,14 @@ const STAGES: &[Stage] = {
             run: props::stage,
         },
         Stage {
-            name: "mutants",
-            about: "the real code with one planted mistake at a time, which loom must find",
-            run: mutants::stage,
-        },
-        Stage {
             name: "kill",
             about: "real processes, killed at every named point and at any instruction",
             run: kill::stage,
+        },
+        Stage {
+            name: "mutants",
+            about: "the real code with one planted mistake at a time, which loom must find",
+            run: mutants::stage,
         },
     ]
 };
@@ -50,7 +50,8 @@ const STAGES: &[Stage] = {
 #[cfg(not(offspring_loom))]
 fn model(settings: &Settings, progress: &Progress) -> Report {
     let mut say = |name: &str, states: u64| progress.say(format!("{name}: {states} states"));
-    let reports = offspring_verify::model::run(settings.quick, settings.seconds, &mut say);
+    let only = settings.only.as_deref();
+    let reports = offspring_verify::model::run_only(settings.quick, settings.seconds, only, &mut say);
     let rows = reports.iter().map(|report| {
         let mutant = report.mutant.map(|mutant| format!(", but {mutant}")).unwrap_or_default();
         let found = report.trace().join("\n  ");
