@@ -51,7 +51,8 @@ const STAGES: &[Stage] = {
 fn model(settings: &Settings, progress: &Progress) -> Report {
     let mut say = |name: &str, states: u64| progress.say(format!("{name}: {states} states"));
     let only = settings.only.as_deref();
-    let reports = offspring_verify::model::run_only(settings.quick, settings.seconds, only, &mut say);
+    let reports =
+        offspring_verify::model::run_only(settings.quick, settings.seconds, only, &mut say);
     let rows = reports.iter().map(|report| {
         let mutant = report.mutant.map(|mutant| format!(", but {mutant}")).unwrap_or_default();
         let found = report.trace().join("\n  ");

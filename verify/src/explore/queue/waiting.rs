@@ -6,8 +6,9 @@ use crate::explore::Model;
 use crate::explore::queue::ledger::Item;
 use crate::fake::{Fate, reference};
 use offspring_core::block_on::block;
+use offspring_core::process::Liveness;
 use offspring_core::queue::{GetError, PutError};
-use offspring_core::wait::Adaptive;
+use offspring_core::wait::{Adaptive, EventCount};
 
 pub(in crate::explore) const MODELS: &[Model] = &[
     Model {
@@ -33,49 +34,30 @@ pub(in crate::explore) const MODELS: &[Model] = &[
 
 /// Sleeps until there is an item, or none will come.
 fn get(seat: &Seat<'_>) -> Result<Item, GetError> {
+    get_after_look(seat, true)
+}
+
+/// The same; `thorough`: each try looks for unnoticed deaths, as the loop does between the tries.
+fn get_after_look(seat: &Seat<'_>, thorough: bool) -> Result<Item, GetError> {
     let members = || (1..=seat.ring.members).map(reference);
-    block(seat.family, seat.queue.readers(), members, &Adaptive::new(), || match seat.get() {
-        Err(GetError::Empty | GetError::Leased { .. }) => None,
-        done => Some(done),
+    block(seat.family, seat.queue.readers(), members, &Adaptive::new(), || {
+        match seat.get_after_look(thorough) {
+            Err(GetError::Empty | GetError::Leased { .. }) => None,
+            done => Some(done),
+        }
     })
-}
-
-/// Sleeps until there is a slot; the item is small.
-fn put(seat: &Seat<'_>, item: Item) {
-    let members = || (1..=seat.ring.members).map(reference);
-    block(seat.family, seat.queue.writers(), members, &Adaptive::new(), || {
-        match seat.put_again(item) {
-            Ok(()) => Some(()),
-            Err(PutError::Full) => None,
-            Err(why) => panic!("{why}"),
-        }
-    });
-}
-
-/// Sleeps until there is a block; slots there are enough.
-fn put_large(seat: &Seat<'_>, item: Item) {
-    let members = || (1..=seat.ring.members).map(reference);
-    block(seat.family, seat.queue.rooms(), members, &Adaptive::new(), || {
-        match seat.put_again(item) {
-            Ok(()) => Some(()),
-            Err(PutError::NoRoom) => None,
-            Err(why) => panic!("{why}"),
-        }
-    });
 }
 
 fn readers(fates: &[Fate]) {
     let ring = Ring::new(slots(2), 3, fates);
-    let victim = ring.start(1, get);
-    let giver = ring.start(2, |seat| {
-        seat.put(Item::small(2, 1)).expect("two slots are empty");
-        seat.put(Item::small(2, 2)).expect("one slot is empty");
-    });
+    let victim = ring.start(1, |seat| get_after_look(seat, false));
+    let other = ring.start(2, |seat| get_after_look(seat, false));
     let process = ring.world.process(3);
     let main = ring.seat(&process);
-    get(&main).expect("not closed");
+    main.put(Item::small(3, 1)).expect("two slots are empty");
+    main.put(Item::small(3, 2)).expect("one slot is empty");
+    assert!(matches!(join([other])[0], Some(Ok(_))));
     join([victim]);
-    join([giver]);
     main.settle();
 }
 
@@ -94,34 +76,41 @@ fn heir(fates: &[Fate]) {
     main.settle();
 }
 
+/// Puts as often as it takes, asleep in between; once process 1 is dead, makes room itself.
+fn put_or_clear(seat: &Seat<'_>, count: &EventCount, item: Item) {
+    let members = || (1..=seat.ring.members).map(reference);
+    block(seat.family, count, members, &Adaptive::new(), || {
+        if seat.family.is_dead(reference(1)) {
+            let _ = seat.get();
+        }
+        match seat.put_again(item) {
+            Ok(()) => Some(()),
+            Err(PutError::Full | PutError::NoRoom) => None,
+            Err(why) => panic!("{why}"),
+        }
+    });
+}
+
 fn writer(fates: &[Fate]) {
-    let ring = Ring::new(slots(1), 3, fates);
-    let process = ring.world.process(3);
+    let ring = Ring::new(slots(1), 2, fates);
+    let process = ring.world.process(2);
     let main = ring.seat(&process);
-    main.put(Item::small(3, 1)).expect("the slot is empty");
-    let victim = ring.start(1, |seat| seat.get());
-    let reader = ring.start(2, |seat| get(seat).expect("not closed"));
-    put(&main, Item::small(3, 2));
+    main.put(Item::small(2, 1)).expect("the slot is empty");
+    let victim = ring.start(1, |seat| seat.get().expect("an item is there"));
+    put_or_clear(&main, main.queue.writers(), Item::small(2, 2));
     join([victim]);
-    join([reader]);
     main.settle();
 }
 
 fn room(fates: &[Fate]) {
-    let ring = Ring::new(slots(3), 3, fates);
-    let process = ring.world.process(3);
+    let ring = Ring::new(slots(3), 2, fates);
+    let process = ring.world.process(2);
     let main = ring.seat(&process);
-    main.put(Item::large(3, 1)).expect("two blocks are for puts");
-    main.put(Item::large(3, 2)).expect("one block is left for puts");
-    let victim = ring.start(1, |seat| {
-        if let Ok(lease) = seat.lease() {
-            seat.commit(lease);
-        }
-    });
-    let reader = ring.start(2, |seat| get(seat).expect("not closed"));
-    put_large(&main, Item::large(3, 3));
+    main.put(Item::large(2, 1)).expect("two blocks are for puts");
+    main.put(Item::large(2, 2)).expect("one block is left for puts");
+    let victim = ring.start(1, |seat| seat.commit(seat.lease().expect("an item is there")));
+    put_or_clear(&main, main.queue.rooms(), Item::large(2, 3));
     join([victim]);
-    join([reader]);
     main.settle();
 }
 
