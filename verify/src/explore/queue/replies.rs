@@ -10,7 +10,11 @@ pub(in crate::explore) const MODELS: &[Model] = &[
     Model { name: "queue: a requester may give up, or die", victims: 1, body: requester },
     Model { name: "queue: a reply and its commit are one", victims: 1, body: replier },
     Model { name: "queue: requester and replier die one after the other", victims: 2, body: both },
-    Model { name: "queue: sweepers race over a request's blocks", victims: 2, body: abandoned },
+    Model {
+        name: "queue: replier and sweeper race over a dead request",
+        victims: 1,
+        body: abandoned,
+    },
 ];
 
 const QUESTION: Item = Item::small(1, 1);

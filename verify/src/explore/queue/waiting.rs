@@ -11,11 +11,6 @@ use offspring_core::queue::{GetError, PutError};
 use offspring_core::wait::{Adaptive, EventCount};
 
 pub(in crate::explore) const MODELS: &[Model] = &[
-    Model {
-        name: "queue: a sleeping reader gets the item, though another dies",
-        victims: 1,
-        body: readers,
-    },
     Model { name: "queue: a sleeping reader gets what a dead one held", victims: 1, body: heir },
     Model {
         name: "queue: a sleeping writer gets the slot, though a reader dies",
@@ -29,6 +24,12 @@ pub(in crate::explore) const MODELS: &[Model] = &[
         name: "queue: the end of the last lease wakes a reader at the close",
         victims: 1,
         body: last_lease,
+    },
+    // The largest: last, so that it gets what time the others leave.
+    Model {
+        name: "queue: a sleeping reader gets the item, though another dies",
+        victims: 1,
+        body: readers,
     },
 ];
 
