@@ -142,7 +142,7 @@ fn last_lease(fates: &[Fate]) {
     let process = ring.world.process(2);
     let main = ring.seat(&process);
     main.put(Item::large(2, 1)).expect("the slot is empty");
-    let victim = ring.start(1, |seat| lease_and_commit(seat));
+    let victim = ring.start(1, lease_and_commit);
     assert!(main.queue.close());
     let got = get(&main);
     join([victim]);

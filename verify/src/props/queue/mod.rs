@@ -1,5 +1,6 @@
 //! The queue against plain lists, with deaths at any point and counters near their wrap; and against wild bytes.
 
+mod cases;
 mod plain;
 mod shared;
 mod wild;

@@ -4,6 +4,7 @@
 //! survivors may lose items, but not their memory safety, and not their way out.
 
 use super::Extent;
+use super::cases::MOST_MESSAGE;
 use super::shared::{Q, Shared};
 use crate::fake::reference;
 use offspring_core::queue::{
@@ -19,7 +20,6 @@ use std::time::Duration;
 
 /// An operation that has not come back after this has hung: each takes milliseconds, at most.
 const FOREVER: Duration = Duration::from_secs(60);
-const MOST_MESSAGE: usize = 1200;
 const HEAD: usize = 512;
 const BLOCK_HEAD: usize = 32;
 
