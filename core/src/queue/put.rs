@@ -237,14 +237,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                     _ => p = p.next(capacity),
                 }
             } else if w.is_after(p) {
-                // Lapped: the hint was old. ORDER: Relaxed. A hint.
-                let Some(far) = Position::checked(hint.load(Ordering::Relaxed), capacity) else {
-                    return Claim::Corrupt;
-                };
-                p = p.next(capacity);
-                if p.is_before(far) {
-                    p = far;
-                }
+                // Lapped: the hint was old, perhaps by far (a putter stood still between looking at it and storing it). All
+                // positions up to the lap that this slot has finished are claimed, so the walk goes on behind them.
+                p = Position::at(w.lap().wrapping_sub(1), p.index()).next(capacity);
             } else {
                 // The lap before still lies here.
                 if matches!(w.state(), SlotState::Writing | SlotState::Reading)

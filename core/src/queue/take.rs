@@ -191,7 +191,10 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                 }
                 let w = self.slot_word(p.index());
                 if w.is_after(p) {
-                    p = p.next(capacity); // taken, or voided
+                    // Taken, or voided; the hint was old, perhaps by far. Whatever is still there is in the last lap before the
+                    // one that this slot has finished.
+                    let far = Position::at(w.lap().wrapping_sub(2), p.index());
+                    p = if p.is_before(far) { far } else { p }.next(capacity);
                     continue;
                 }
                 if w.is_before(p) {

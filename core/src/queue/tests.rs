@@ -386,3 +386,31 @@ fn random_bytes_in_the_region_give_errors_and_never_leave_it() {
         }
     }
 }
+
+#[test]
+fn hints_that_went_far_back_cost_a_lap_and_no_more() {
+    let w = world(small(2));
+    let q = w.member(1);
+    let put_and_get = |n: u32| {
+        for i in 0..n {
+            q.try_put(message(&i.to_le_bytes())).unwrap();
+            assert_eq!(get(&q).unwrap(), i.to_le_bytes());
+        }
+    };
+    // More laps than a walk may take steps before it holds the words for overwritten.
+    put_and_get(300_000);
+    q.try_put(message(b"first")).unwrap();
+    // A putter and a taker that stood still all the while store what they saw at the beginning.
+    w.storage.head().tail.0.store(0, Ordering::SeqCst);
+    w.storage.head().head.0.store(0, Ordering::SeqCst);
+    assert_eq!((q.len(), q.is_full()), (1, false));
+    q.try_put(message(b"second")).unwrap();
+    w.storage.head().tail.0.store(0, Ordering::SeqCst);
+    assert_eq!(q.try_put(message(b"third")), Err(PutError::Full));
+    assert_eq!(get(&q).unwrap(), b"first");
+    w.storage.head().head.0.store(0, Ordering::SeqCst);
+    assert_eq!(get(&q).unwrap(), b"second");
+    w.storage.head().head.0.store(0, Ordering::SeqCst);
+    assert_eq!(get(&q), Err(GetError::Empty));
+    put_and_get(10);
+}
