@@ -362,8 +362,21 @@ impl Harness {
     fn doom(&mut self, i: usize) {
         let one = &mut self.running[i];
         let life = self.mapping.board.life(one.life);
+        if one.stopped.is_none() && life.delicate.load(Ordering::Acquire) != delicate::NO {
+            // Killed from outside between forgetting a permit and saying so, it would take the permit with it, and whoever
+            // wants all of them would wait for ever. Named points kill there, and know on which side.
+            one.deadline = now() + 50_000;
+            return;
+        }
         let last = life.last.load(Ordering::Acquire);
         let exact = one.stopped.is_some() && last != 0;
+        if life.script.load(Ordering::Relaxed) == Script::Quiet as u32
+            && let Some(party) = &self.party
+        {
+            // Nobody kills it but time: everybody lives, and nobody goes on.
+            let text = format!("STANDSTILL while nobody died:\n{:?}", party.queue.dump());
+            self.mapping.board.complain(format_args!("{text}"));
+        }
         life.doom(if exact { end::AT + last - 1 } else { end::OUTSIDE });
         one.deadline = u64::MAX;
         if one.stopped.take().is_some() {

@@ -231,6 +231,8 @@ fn put_always(worker: &mut Worker) -> Result<(), Closed> {
 
 /// Alone with the taker: what is given back must wake it, since nothing else does.
 fn give_back_alone(worker: &mut Worker) -> Result<(), Closed> {
+    // Dead letters keep their blocks until somebody takes them. The taker only waits, and a putter may wait for their room.
+    while worker.dead_letter() {}
     for _ in 0..4 {
         let Some((ticket, item)) = worker.request(Size::Any, true)? else { return Ok(()) };
         if let Some(held) = worker.lease(false)? {
