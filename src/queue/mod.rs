@@ -11,24 +11,27 @@
 //! wrapped to a slot that a stopped process is just using.
 
 mod builder;
+mod handle;
+mod iter;
 mod lease;
 mod place;
 mod ticket;
 
 pub use builder::Builder;
+pub use iter::Iter;
 pub use lease::{DeadLetters, Lease, Replied, ReplyRefused};
 pub use ticket::Ticket;
 
 pub(crate) use place::{KIND, object_error, trace};
 
 use crate::error::{Error, Kind, Refused, Result, Subject};
-use crate::value::{self, Bytes, HandleOnWire, Place};
+use crate::value::{self, Bytes, Place};
 use offspring_core::block_on::block_on;
 use offspring_core::queue::{GetError, Message, Mode, Options, PutError, Taken};
 use offspring_core::wait::{Deadline, Wait};
 use place::{Attached, Core};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -654,67 +657,5 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Queue<T, 
     /// An item that cannot be read ends the iteration; [`Iter::error`] tells.
     pub fn iter(&self) -> Iter<'_, T, R> {
         Iter { queue: self, error: None }
-    }
-}
-
-/// Items as they come; see [`Queue::iter`].
-#[derive(Debug)]
-pub struct Iter<'a, T, R = ()> {
-    queue: &'a Queue<T, R>,
-    error: Option<Error>,
-}
-
-impl<T, R> Iter<'_, T, R> {
-    /// What ended the iteration, if it was not the end of the queue.
-    pub fn error(&self) -> Option<&Error> {
-        self.error.as_ref()
-    }
-}
-
-impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Iterator for Iter<'_, T, R> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        if self.error.is_some() {
-            return None;
-        }
-        match self.queue.get() {
-            Ok(item) => Some(item),
-            Err(error) => {
-                if !error.is_closed() {
-                    self.error = Some(error);
-                }
-                None
-            }
-        }
-    }
-}
-
-impl<'a, T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> IntoIterator
-    for &'a Queue<T, R>
-{
-    type Item = T;
-    type IntoIter = Iter<'a, T, R>;
-
-    fn into_iter(self) -> Iter<'a, T, R> {
-        self.iter()
-    }
-}
-
-/// Only through this crate's queues and spawn arguments: any other serialiser is refused.
-impl<T, R> Serialize for Queue<T, R> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.at.core().map_err(serde::ser::Error::custom)?;
-        let handle = value::note_handle(self.at.region).map_err(serde::ser::Error::custom)?;
-        handle.serialize(serializer)
-    }
-}
-
-impl<'de, T, R> Deserialize<'de> for Queue<T, R> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let handle = HandleOnWire::deserialize(deserializer)?;
-        let joined = value::handle_region(&handle)
-            .and_then(|region| Attached::join(region, Self::type_hash()));
-        joined.map(Self::over).map_err(value::handle_error)
     }
 }
