@@ -152,16 +152,31 @@ pub fn __test_entry(path: &&'static str) {
 ///
 /// Nothing of the test crate has run, perhaps, when it is asked for, so it is looked for in the program's constants.
 fn entry_test(mut parts: impl Iterator<Item = &'static [u8]>) -> Option<String> {
-    // Put together here, so that this is not what is found.
+    // Put together here, so that this is not what is found; linkers may still lay the two pieces side by side.
     let mark = [&b"offspring-test-entry"[..], &[1, 2, 3, b'<']].concat();
     parts.find_map(|bytes| {
-        let at = find(bytes, &mark)? + mark.len();
-        let rest = bytes.get(at..)?;
-        let path = rest.get(..rest.iter().take(MOST_PATH).position(|byte| *byte == b'>')?)?;
-        let (_, path) = std::str::from_utf8(path).ok()?.split_once("::")?;
-        Some(path.to_owned())
+        let mut rest = bytes;
+        while let Some(at) = find(rest, &mark) {
+            rest = &rest[at + mark.len()..];
+            if let Some(path) = entry_path(rest) {
+                return Some(path);
+            }
+        }
+        None
     })
 }
+
+/// The path behind a mark; `None` if something else is there.
+fn entry_path(bytes: &[u8]) -> Option<String> {
+    let path = bytes.get(..bytes.iter().take(MOST_PATH).position(|byte| *byte == b'>')?)?;
+    let (_, path) = std::str::from_utf8(path).ok()?.split_once("::")?;
+    let is_path = path.split("::").all(|name| {
+        !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || "_#".contains(letter))
+    });
+    (is_path && path.ends_with(ENTRY_TEST)).then(|| path.to_owned())
+}
+
+const ENTRY_TEST: &str = "offspring_test_entry";
 
 const MOST_PATH: usize = 4096;
 
@@ -188,6 +203,17 @@ mod tests {
         let image = Image::main();
         let found = entry_test(image.constants()).or_else(|| entry_test(image.code()));
         assert_eq!(found.as_deref(), Some("init::tests::offspring_test_entry"));
+    }
+
+    #[test]
+    fn mark_with_no_path_behind_it_is_passed_over() {
+        let mark = "offspring-test-entry\u{1}\u{2}\u{3}<";
+        let paths = ["::src/process/children.rs", "a::b c::offspring_test_entry>", "a::b>", ""];
+        let all = paths.map(|path| format!("{mark}{path}")).concat();
+        let found = |bytes: String| entry_test([&*bytes.leak().as_bytes()].into_iter());
+        assert_eq!(found(all.clone()), None);
+        let all = format!("{all}{mark}a::ü::offspring_test_entry>");
+        assert_eq!(found(all).as_deref(), Some("ü::offspring_test_entry"));
     }
 
     #[test]
