@@ -75,7 +75,7 @@ const STAGES: &[Stage] = &[Stage {
 
 fn usage() {
     println!(
-        "cargo verify <stage> [--quick] [--seconds N] [--only NAME] [--bound N] [--threads] [--seed N]\n"
+        "cargo verify <stage> [--quick] [--seconds N] [--only NAME] [--bound N] [--threads] [--object NAME] [--seed N]\n"
     );
     for stage in STAGES {
         println!("  {:8} {}", stage.name, stage.about);
@@ -83,7 +83,7 @@ fn usage() {
     println!(
         "\n--quick is the small version for every change; --seconds is about how long it may take;\n\
          --only runs what has NAME in its name; --bound sets loom's preemptions;\n\
-         --threads and --seed N are for kill: victims of several threads, a run again."
+         --threads, --object and --seed N are for kill: victims of several threads, one object alone, a run again."
     );
 }
 
@@ -95,6 +95,7 @@ fn settings(mut arguments: pico_args::Arguments) -> Result<Settings, String> {
         only: arguments.opt_value_from_str("--only").map_err(said)?,
         bound: arguments.opt_value_from_str("--bound").map_err(said)?,
         threads: arguments.contains("--threads"),
+        object: arguments.opt_value_from_str("--object").map_err(said)?,
         seed: arguments.opt_value_from_str("--seed").map_err(said)?,
     };
     match arguments.finish().first() {

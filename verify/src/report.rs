@@ -17,6 +17,8 @@ pub struct Settings {
     pub bound: Option<usize>,
     /// kill: some victims are made of several threads.
     pub threads: bool,
+    /// kill: only what is killed while it uses this object.
+    pub object: Option<String>,
     /// kill: the seed of a run to be run again.
     pub seed: Option<u64>,
 }

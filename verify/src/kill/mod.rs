@@ -13,6 +13,7 @@
 //! | `hook` | what happens at a named point |
 //! | `ledger` | what happened to each item, and the judgement |
 //! | `board` | the memory that all of them share, apart from the arena |
+//! | `processes` | the other half: processes killed while they start, run and end |
 //! | `objects`, `payload`, `audit`, `signals`, `dice` | the queue and the semaphore; messages that show tears; leftovers; signals; luck |
 //!
 //! A kill at a named point is raised by the victim itself in the hook, behind the entry in the ledger, so that what must
@@ -29,6 +30,7 @@ mod ledger;
 mod objects;
 mod payload;
 mod plan;
+mod processes;
 mod scripts;
 mod signals;
 mod targets;
@@ -44,9 +46,13 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The first argument of the harness, and of a victim that executed the program again.
+/// The first argument of the harness, of the one for processes, and of a victim that executed the program again.
 const HARNESS: &str = "kill-harness";
+const PROCESSES: &str = "kill-processes";
 const VICTIM: &str = "kill-victim";
+
+/// What is killed: processes as they start and end; those that use queue, semaphore, waiting and regions.
+const OBJECTS: [&str; 2] = ["process", "queue"];
 
 /// Kills wanted at each point: in the full version, and in the quick one.
 const LEAST: u64 = 50;
@@ -57,37 +63,58 @@ const SECONDS_QUICK: u64 = 20;
 /// The slowest recovery that one in a hundred may exceed.
 const SLOWEST: Duration = Duration::from_millis(10);
 
-/// Runs the harness, and makes its lines rows.
+/// Runs the harnesses that are asked for.
 pub fn stage(settings: &Settings, progress: &Progress) -> Report {
     let mut report = Report::default();
     let seconds = settings.seconds.unwrap_or(if settings.quick { SECONDS_QUICK } else { SECONDS });
     let seed = settings.seed.unwrap_or_else(|| {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64)
     });
+    let wants = |object: &str| settings.object.as_deref().is_none_or(|wanted| wanted == object);
+    if let Some(unknown) = &settings.object
+        && !OBJECTS.contains(&unknown.as_str())
+    {
+        let verdict = Err(format!("no such object; there are {}", OBJECTS.join(", ")));
+        let name = unknown.clone();
+        report.rows.push(Row { name, extent: String::new(), took: Duration::ZERO, verdict });
+        return report;
+    }
+    let flags = [settings.quick.into(), settings.threads.into()];
+    // Deaths of processes are rarer and slower: a tenth of the time, where they share it.
+    let share = if settings.object.is_some() { seconds } else { seconds / 10 };
+    if wants("process") {
+        inner(PROCESSES, [seed, share, flags[0], flags[1]], progress, &mut report);
+    }
+    if wants("queue") {
+        inner(HARNESS, [seed, seconds, flags[0], flags[1]], progress, &mut report);
+    }
+    report
+}
+
+/// Starts this program again as `what`, and makes its lines rows.
+fn inner(what: &str, numbers: [u64; 4], progress: &Progress, report: &mut Report) {
     let begin = Instant::now();
-    let mut failed = |what: String| {
-        let verdict = Err(format!("{what}; again with --seed {seed}"));
-        let name = "harness".to_owned();
-        report.rows.push(Row { name, extent: String::new(), took: begin.elapsed(), verdict });
-    };
-    let mut command = match env::current_exe() {
-        Ok(exe) => Command::new(exe),
-        Err(error) => {
-            failed(format!("find this program: {error}"));
-            return report;
-        }
-    };
-    command.arg(HARNESS).args(
-        [seed, seconds, settings.quick.into(), settings.threads.into()].map(|n: u64| n.to_string()),
-    );
-    let mut child = match command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            failed(format!("start the harness: {error}"));
-            return report;
-        }
-    };
     let mut rows = Vec::new();
+    if let Err(error) = run_inner(what, numbers, progress, begin, &mut rows) {
+        let verdict = Err(format!("{error}; again with --seed {}", numbers[0]));
+        let name = what.to_owned();
+        rows.push(Row { name, extent: String::new(), took: begin.elapsed(), verdict });
+    }
+    report.rows.append(&mut rows);
+}
+
+fn run_inner(
+    what: &str,
+    numbers: [u64; 4],
+    progress: &Progress,
+    begin: Instant,
+    rows: &mut Vec<Row>,
+) -> Result<(), String> {
+    let exe = env::current_exe().map_err(|error| format!("find this program: {error}"))?;
+    let mut command = Command::new(exe);
+    command.arg(what).args(numbers.map(|number| number.to_string()));
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = child.map_err(|error| format!("start the harness: {error}"))?;
     for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
         let Ok(line) = line else { break };
         match line.split_once('\t') {
@@ -97,12 +124,10 @@ pub fn stage(settings: &Settings, progress: &Progress) -> Report {
         }
     }
     match child.wait() {
-        Ok(status) if status.success() => {}
-        Ok(status) => failed(format!("the harness ended with {status}")),
-        Err(error) => failed(format!("wait for the harness: {error}")),
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("the harness ended with {status}")),
+        Err(error) => Err(format!("wait for the harness: {error}")),
     }
-    report.rows.extend(rows);
-    report
 }
 
 /// `name, extent, verdict` between tabs; newlines and tabs of the verdict are escaped.
@@ -135,6 +160,11 @@ pub fn inner_process() -> Option<ExitCode> {
                 threads,
             };
             Some(harness(orders))
+        }
+        Some(PROCESSES) => {
+            let until = Instant::now() + Duration::from_secs(number(3)?);
+            let least = if number(4)? != 0 { LEAST_QUICK } else { LEAST };
+            Some(processes::harness(processes::Orders { seed: number(2)?, until, least }))
         }
         Some(VICTIM) => {
             // SAFETY: the harness handed exactly these two descriptors to this process, and nothing else knows them.
