@@ -47,8 +47,8 @@ use std::time::{Duration, Instant};
 ///
 /// # Shape and units
 ///
-/// The capacity is in items, at least 1, and need not be a power of two. A value is serialised (serde, postcard); its size counts
-/// in those bytes. Small values lie in the ring itself, larger ones in blocks of 256 bytes to 256 MiB (see
+/// The capacity is in items, at least 1, and need not be a power of two. A value is serialised (serde; numbers take their own
+/// width, a `Vec<u8>` is copied as it is); its size counts in those bytes. Small values lie in the ring itself, larger ones in blocks of 256 bytes to 256 MiB (see
 /// [`Builder::max_message`]); memory is taken as it is needed, checked first, and kept until the queue goes.
 ///
 /// # Blocking and crash
@@ -151,8 +151,8 @@ impl<T, R> Queue<T, R> {
     fn type_hash() -> u64 {
         let names =
             [env!("CARGO_PKG_VERSION"), std::any::type_name::<T>(), std::any::type_name::<R>()];
-        // FNV-1a; the names are short and no adversary is concerned.
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        // FNV-1a; the names are short and no adversary is concerned. What the bytes of a message mean belongs to the type.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ value::WIRE_VERSION;
         for byte in names.iter().flat_map(|name| name.bytes().chain([0])) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         }
@@ -647,7 +647,8 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Queue<T, 
 
     /// The items given back as often as [`Builder::max_deliveries`] allows, each on lease. Never waits.
     ///
-    /// Dropping such a lease puts the item back among the dead letters, `commit` ends it.
+    /// Dropping such a lease puts the item back among the dead letters, `commit` ends it. Until somebody takes them they keep
+    /// their blocks: a queue whose blocks of a size hold dead letters only has no room for another message of that size.
     pub fn dead_letters(&self) -> DeadLetters<'_, T, R> {
         DeadLetters { queue: self }
     }
