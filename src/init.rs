@@ -171,7 +171,8 @@ fn entry_path(bytes: &[u8]) -> Option<String> {
     let path = bytes.get(..bytes.iter().take(MOST_PATH).position(|byte| *byte == b'>')?)?;
     let (_, path) = std::str::from_utf8(path).ok()?.split_once("::")?;
     let is_path = path.split("::").all(|name| {
-        !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || "_#".contains(letter))
+        !name.is_empty()
+            && name.chars().all(|letter| letter.is_alphanumeric() || "_#".contains(letter))
     });
     (is_path && path.ends_with(ENTRY_TEST)).then(|| path.to_owned())
 }
