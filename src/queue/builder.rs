@@ -25,10 +25,9 @@ impl<T, R> fmt::Debug for Builder<T, R> {
 
 impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Builder<T, R> {
     pub(super) fn new() -> Self {
-        // What a plain T takes at most as postcard writes it: a varint needs a seventh more. Longer values (strings, vectors)
-        // go to a block.
-        let size = size_of::<T>();
-        let inline = (size + size / 7 + 2).clamp(16, 240) as u32;
+        // What a plain T takes at most: numbers their own width, and a little for the length of bytes or the number of a
+        // variant. Longer values (strings, vectors) go to a block.
+        let inline = (size_of::<T>() + 2).clamp(16, 240) as u32;
         let options = Options { inline, ..Options::default() };
         Self { options, capacity: options.capacity as usize, max_deliveries: 0, makes: PhantomData }
     }

@@ -2,7 +2,6 @@
 #![allow(unsafe_code)] // an uninitialised array; its invariant is one field
 
 use offspring_core::queue::Buffer;
-use postcard::ser_flavors::Flavor;
 use std::mem::MaybeUninit;
 
 const SHORT: usize = 192;
@@ -45,8 +44,29 @@ impl Bytes {
         self.long = all;
     }
 
+    /// How many there are.
     #[inline(always)]
-    fn push(&mut self, byte: u8) {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Writes over what is at `at` already. Does nothing where that much is not there.
+    pub(super) fn overwrite(&mut self, at: usize, bytes: &[u8]) {
+        let end = at + bytes.len();
+        if end > self.len {
+            return;
+        }
+        if self.long.is_empty() {
+            for (to, byte) in self.short[at..end].iter_mut().zip(bytes) {
+                to.write(*byte);
+            }
+        } else {
+            self.long[at..end].copy_from_slice(bytes);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, byte: u8) {
         if self.long.is_empty() {
             if self.len < SHORT {
                 self.short[self.len].write(byte);
@@ -60,7 +80,7 @@ impl Bytes {
     }
 
     #[inline(always)]
-    fn extend(&mut self, bytes: &[u8]) {
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
         if self.long.is_empty() {
             if bytes.len() <= SHORT - self.len {
                 // SAFETY: the target is inside `short` (just checked), the source is another allocation.
@@ -83,30 +103,6 @@ impl Bytes {
         let mut long = Vec::with_capacity((self.len + more).max(SHORT * 4));
         long.extend_from_slice(self.as_slice());
         self.long = long;
-    }
-}
-
-/// Writes to [`Bytes`] where they are: moving them would cost more than a short message.
-pub(crate) struct Writer<'b>(pub(crate) &'b mut Bytes);
-
-impl Flavor for Writer<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend(bytes);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
     }
 }
 
@@ -165,6 +161,9 @@ mod tests {
         bytes.extend(&[1; SHORT - 1]);
         bytes.extend(&[2; 2]);
         bytes.push(3);
+        bytes.overwrite(0, &[1; 4]);
+        bytes.overwrite(SHORT, &[2, 3, 9]);
+        assert_eq!(bytes.len(), SHORT + 2);
         assert_eq!(bytes.as_slice().len(), SHORT + 2);
         assert_eq!(bytes.as_slice()[SHORT - 2..], [1, 2, 2, 3]);
     }

@@ -1,4 +1,4 @@
-//! How values travel: serde and postcard, plus the handles and files that a value holds.
+//! How values travel: serde's data model as bytes ([`wire`]), plus the handles and files that a value holds.
 //!
 //! A handle (a queue, …) serialises as its place in a list of region references which the message begins with, so that
 //! whoever decides what is still needed can read the list without knowing the type. The list is collected beside the serialiser,
@@ -10,10 +10,11 @@
 
 mod bytes;
 mod file;
+mod wire;
 
 pub(crate) use bytes::Bytes;
-use bytes::Writer;
 pub use file::Passed;
+pub(crate) use wire::VERSION as WIRE_VERSION;
 
 use crate::error::{Error, Kind, Result, Subject};
 use crate::family::family;
@@ -22,6 +23,7 @@ use offspring_core::queue::{MOST_HANDLES, split_handles};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
+use wire::WireError;
 
 /// Which way a value goes: files can go along only at a process's start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +80,7 @@ impl Drop for Context {
 ///
 /// Errors: `Encode`, when the value's own `Serialize` fails, when it holds a file and the place is no process's start, or
 /// more handles than a message can list.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, place: Place) -> Result<Encoded> {
+pub(crate) fn encode<T: Serialize>(value: &T, place: Place) -> Result<Encoded> {
     let mut bytes = Bytes::new();
     let files = encode_into(value, place, &mut bytes)?;
     Ok(Encoded { carries: bytes.carries, bytes, files })
@@ -86,7 +88,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, place: Place) -> Result<E
 
 /// As [`encode`], to `bytes`, which are empty; gives the files.
 #[inline(always)]
-pub(crate) fn encode_into<T: Serialize + ?Sized>(
+pub(crate) fn encode_into<T: Serialize>(
     value: &T,
     place: Place,
     bytes: &mut Bytes,
@@ -94,7 +96,7 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
     // A value that serialises another message in its own `Serialize` has its lists put aside.
     let outer = NOTED.get().then(|| (HANDLES.take(), FILES.take()));
     let context = Context::enter(place);
-    let result = postcard::serialize_with_flavor(value, Writer(bytes));
+    let result = wire::encode(value, bytes);
     let noted = NOTED.get();
     drop(context);
     if !noted && outer.is_none() && result.is_ok() {
@@ -105,7 +107,7 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
 
 #[cold]
 fn finish_encode<T: ?Sized>(
-    result: postcard::Result<()>,
+    result: std::result::Result<(), WireError>,
     noted: bool,
     outer: Option<Lists>,
     bytes: &mut Bytes,
@@ -133,7 +135,7 @@ fn finish_encode<T: ?Sized>(
 }
 
 #[cold]
-fn encode_failed<T: ?Sized>(error: postcard::Error) -> Error {
+fn encode_failed<T: ?Sized>(error: WireError) -> Error {
     let name = std::any::type_name::<T>();
     match REFUSED.take() {
         Some(why) => Error::new(Kind::Encode, Subject::None, format!("serialise {name}: {why}")),
@@ -142,7 +144,7 @@ fn encode_failed<T: ?Sized>(error: postcard::Error) -> Error {
 }
 
 thread_local! {
-    /// Why a handle or file refused: postcard's error has no room for a text.
+    /// Why a handle or file refused, without what serde and the value's own code put around it.
     static REFUSED: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
@@ -156,7 +158,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
     files: Vec<OwnedFile>,
 ) -> Result<T> {
     if !carries && files.is_empty() {
-        return postcard::from_bytes(bytes).map_err(|error| decode_failed::<T>(error));
+        return wire::decode(bytes).map_err(|error| decode_failed::<T>(error));
     }
     decode_with_handles(bytes, carries, files)
 }
@@ -182,7 +184,7 @@ fn decode_with_handles<T: DeserializeOwned>(
     };
     let outer = (HANDLES.replace(handles), FILES.replace(files.into_iter().map(Some).collect()));
     let context = Context::enter(Place::Spawn);
-    let result = postcard::from_bytes(rest);
+    let result = wire::decode(rest);
     drop(context);
     HANDLES.set(outer.0);
     FILES.set(outer.1);
@@ -191,7 +193,7 @@ fn decode_with_handles<T: DeserializeOwned>(
 }
 
 #[cold]
-fn decode_failed<T>(error: postcard::Error) -> Error {
+fn decode_failed<T>(error: WireError) -> Error {
     let name = std::any::type_name::<T>();
     match HANDLE_ERROR.take() {
         Some((kind, text)) => Error::new(kind, Subject::None, format!("read a {name}: {text}")),
