@@ -27,7 +27,7 @@ pub fn block_child_signal() {
 pub fn sleep_for_child(nanos: u64) {
     let set = child_signal();
     let time = libc::timespec {
-        tv_sec: (nanos / 1_000_000_000) as libc::time_t,
+        tv_sec: (nanos / 1_000_000_000) as _,
         tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
     };
     // SAFETY: all three are initialised or null.
