@@ -86,6 +86,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             let more = (ready * 2).max(ready + least).min(c.count);
             // What is large grows one by one: its memory is not taken before it is needed.
             let more = if c.size >= 1 << 20 { ready + 1 } else { more };
+            if !self.storage.may_commit(class, ready, more) {
+                return Err(NoBlock::NoRoom);
+            }
             self.storage.commit(class, ready, more).map_err(NoBlock::NoMemory)?;
             // ORDER: Release, with the load above, and with scanners: whoever sees a block in use sees a count that covers it.
             calm.committed[class].fetch_max(more, Ordering::AcqRel);

@@ -140,6 +140,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         // ORDER: Release, Q3.
         self.storage.head().calm.pend.fetch_add(1, Ordering::AcqRel);
         hit(Point::ReturnCounted);
+        self.storage.given_back();
         self.readers().notify_all(self.family);
     }
 

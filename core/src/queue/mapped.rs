@@ -1,5 +1,6 @@
 //! A queue in mapped memory, at whatever address this process has it.
 
+use core::borrow::Borrow;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -24,20 +25,20 @@ pub trait Commit {
 ///
 /// Invariants: M1 `base` is valid for reads and writes of `geometry.len()` bytes, aligned to a page, for as long as `self`
 /// lives; M2 `members` and `high_water` likewise; M3 no reference to non-atomic bytes is ever made, only raw copies.
-pub struct Mapped<C> {
+pub struct Mapped<C, G = Geometry> {
     base: NonNull<u8>,
     members: NonNull<[AtomicU64]>,
     high_water: NonNull<AtomicU32>,
-    geometry: Geometry,
+    geometry: G,
     commit: C,
 }
 
 // SAFETY: M1-M3: everything reached through the pointers is atomic, or raw bytes that the protocol gives to one owner.
-unsafe impl<C: Send> Send for Mapped<C> {}
+unsafe impl<C: Send, G: Send> Send for Mapped<C, G> {}
 // SAFETY: as above.
-unsafe impl<C: Sync> Sync for Mapped<C> {}
+unsafe impl<C: Sync, G: Sync> Sync for Mapped<C, G> {}
 
-impl<C> fmt::Debug for Mapped<C> {
+impl<C, G: fmt::Debug> fmt::Debug for Mapped<C, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mapped")
             .field("base", &self.base)
@@ -46,8 +47,8 @@ impl<C> fmt::Debug for Mapped<C> {
     }
 }
 
-impl<C: Commit> Mapped<C> {
-    /// The queue of this geometry at `base`.
+impl<C: Commit, G: Borrow<Geometry>> Mapped<C, G> {
+    /// The queue of this geometry at `base`; the geometry may be borrowed.
     ///
     /// # Safety
     ///
@@ -59,7 +60,7 @@ impl<C: Commit> Mapped<C> {
         base: NonNull<u8>,
         members: NonNull<[AtomicU64]>,
         high_water: NonNull<AtomicU32>,
-        geometry: Geometry,
+        geometry: G,
         commit: C,
     ) -> Self {
         Self { base, members, high_water, geometry, commit }
@@ -72,21 +73,25 @@ impl<C: Commit> Mapped<C> {
 
     #[inline(always)]
     fn at(&self, offset: u64) -> *mut u8 {
-        debug_assert!(offset < self.geometry.len());
+        debug_assert!(offset < self.geometry.borrow().len());
         // SAFETY: M1; every caller computes `offset` from the private geometry and a checked index.
         unsafe { self.base.as_ptr().add(offset as usize) }
     }
 
     #[inline(always)]
     fn slot_at(&self, index: u32) -> *mut u8 {
-        assert!(index < self.geometry.capacity(), "slot index is checked by the protocol");
-        self.at(super::layout::HEAD_LEN + u64::from(index) * u64::from(self.geometry.stride()))
+        let geometry: &Geometry = self.geometry.borrow();
+        assert!(index < geometry.capacity(), "slot index is checked by the protocol");
+        self.at(super::layout::HEAD_LEN + u64::from(index) * u64::from(geometry.stride()))
     }
 
     #[inline]
     fn payload(&self, block: u32, len: usize) -> *mut u8 {
-        let (offset, size) =
-            self.geometry.payload_at(block).expect("block number is checked by the protocol");
+        let (offset, size) = self
+            .geometry
+            .borrow()
+            .payload_at(block)
+            .expect("block number is checked by the protocol");
         assert!(len as u64 <= size, "length is checked by the protocol");
         self.at(offset)
     }
@@ -95,10 +100,10 @@ impl<C: Commit> Mapped<C> {
 #[cfg(not(offspring_loom))]
 // SAFETY: Q1, Q2: places come from the geometry, whose ranges do not overlap (tested there). Q3: it is private and made by
 // `Geometry::new`.
-unsafe impl<C: Commit> Storage for Mapped<C> {
+unsafe impl<C: Commit, G: Borrow<Geometry>> Storage for Mapped<C, G> {
     #[inline(always)]
     fn geometry(&self) -> &Geometry {
-        &self.geometry
+        self.geometry.borrow()
     }
 
     #[inline(always)]
@@ -115,8 +120,11 @@ unsafe impl<C: Commit> Storage for Mapped<C> {
 
     #[inline]
     fn block(&self, block: u32) -> &BlockHead {
-        let offset =
-            self.geometry.block_head_at(block).expect("block number is checked by the protocol");
+        let offset = self
+            .geometry
+            .borrow()
+            .block_head_at(block)
+            .expect("block number is checked by the protocol");
         // SAFETY: M1; inside the heads of its class, 32-aligned; atomics.
         unsafe { &*self.at(offset).cast() }
     }
@@ -130,7 +138,8 @@ unsafe impl<C: Commit> Storage for Mapped<C> {
     type Inline<'s>
         = MappedInline<'s>
     where
-        C: 's;
+        C: 's,
+        G: 's;
 
     #[inline(always)]
     fn slot_and_bytes(&self, index: u32) -> (&SlotHead, MappedInline<'_>) {
@@ -154,7 +163,7 @@ unsafe impl<C: Commit> Storage for Mapped<C> {
     }
 
     fn commit(&self, class: usize, from: u32, to: u32) -> Result<(), NoMemory> {
-        for (offset, len) in self.geometry.ranges(class, from, to) {
+        for (offset, len) in self.geometry.borrow().ranges(class, from, to) {
             self.commit.commit(offset, len)?;
         }
         Ok(())

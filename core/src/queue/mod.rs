@@ -145,17 +145,17 @@ impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
 
     /// Where readers sleep.
     pub fn readers(&self) -> &'a EventCount {
-        &self.storage.head().calm.readers
+        self.storage.readers()
     }
 
     /// Where those sleep that found no block (`NoRoom`): writers, and readers that lease.
     pub fn rooms(&self) -> &'a EventCount {
-        &self.storage.head().calm.rooms
+        self.storage.rooms()
     }
 
     /// Where writers sleep that found no slot (`Full`).
     pub fn writers(&self) -> &'a EventCount {
-        &self.storage.head().calm.writers
+        self.storage.writers()
     }
 
     /// Slots.
@@ -323,15 +323,14 @@ impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
     #[inline(always)]
     fn after_commit(&self) {
         // The light barrier of the notification before (or this one's) orders the commit before this load.
-        if self.flagged() {
+        if self.storage.is_closing() {
             self.readers().notify_all(self.family);
         }
     }
 
     #[inline(always)]
     fn flagged(&self) -> bool {
-        // ORDER: Acquire, Q4.
-        self.storage.head().calm.closed.load(Ordering::Acquire) != 0
+        self.storage.is_ended()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::error::NoMemory;
 use super::layout::Geometry;
 use crate::member::MemberTable;
+use crate::prim::Ordering;
 use crate::prim::{AtomicU32, AtomicU64};
 use crate::wait::EventCount;
 
@@ -104,6 +105,49 @@ pub trait Inline: Copy {
 /// different slots and blocks do not overlap each other or the words; Q3 `geometry` never changes and came from
 /// [`Geometry::new`].
 pub unsafe trait Storage {
+    /// Whether it is one ring of a chain: then the chain frees the indices of the dead, and judges what is behind the mark.
+    const PART: bool = false;
+
+    /// Where readers sleep.
+    #[inline(always)]
+    fn readers(&self) -> &EventCount {
+        &self.head().calm.readers
+    }
+
+    /// Where writers sleep that found no slot.
+    #[inline(always)]
+    fn writers(&self) -> &EventCount {
+        &self.head().calm.writers
+    }
+
+    /// Where those sleep that found no block.
+    #[inline(always)]
+    fn rooms(&self) -> &EventCount {
+        &self.head().calm.rooms
+    }
+
+    /// Whether nothing is put here any more once the mark is set.
+    #[inline(always)]
+    fn is_ended(&self) -> bool {
+        // ORDER: Acquire, Q4.
+        self.head().calm.closed.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether readers may sleep because of what others hold: then each commit wakes them.
+    #[inline(always)]
+    fn is_closing(&self) -> bool {
+        self.is_ended()
+    }
+
+    /// Something was given back here, and counted.
+    #[inline(always)]
+    fn given_back(&self) {}
+
+    /// Whether blocks `from..to` of `class` may get memory at all.
+    fn may_commit(&self, _class: usize, _from: u32, _to: u32) -> bool {
+        true
+    }
+
     /// The fixed sizes.
     fn geometry(&self) -> &Geometry;
 

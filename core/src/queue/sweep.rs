@@ -82,7 +82,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                 self.count_given_back();
                 hit(Point::SweepCounted);
             }
-            for (index, process) in &dead[..count] {
+            // In a ring of a chain, other rings may still name them: the chain frees them, and counts how many there are.
+            let more = more && !S::PART;
+            for (index, process) in dead[..count].iter().filter(|_| !S::PART) {
                 self.storage.members().free_if(*index, *process);
                 hit(Point::SweepMemberFreed);
             }
@@ -107,7 +109,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             }
             self.readers().notify_all(self.family);
             self.writers().notify_all(self.family);
-            calm.rooms.notify_all(self.family);
+            self.rooms().notify_all(self.family);
             if !more {
                 return;
             }

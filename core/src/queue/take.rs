@@ -48,6 +48,51 @@ pub enum Taken {
 /// Live writers that one walk passes.
 const MOST_PASSED: usize = 8;
 
+/// What a walk passed and what must still be as it was when the item behind it is claimed, so that the order stays.
+pub(super) struct Trail {
+    passed: [(Position, SlotWord); MOST_PASSED],
+    count: usize,
+    over: bool,
+}
+
+impl Trail {
+    pub(super) const fn new() -> Self {
+        let nowhere = (Position(0), SlotWord(0));
+        Self { passed: [nowhere; MOST_PASSED], count: 0, over: false }
+    }
+
+    /// Whether nothing was passed.
+    #[allow(dead_code)] // for chains of rings
+    pub(super) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    #[allow(dead_code)] // for chains of rings
+    /// Whether the walk ended because there was too much to pass.
+    pub(super) const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn clear(&mut self) {
+        (self.count, self.over) = (0, false);
+    }
+
+    fn first(&self) -> Option<Position> {
+        self.passed[..self.count].first().map(|(p, _)| *p)
+    }
+
+    fn pass(&mut self, p: Position, w: SlotWord) -> bool {
+        match self.passed.get_mut(self.count) {
+            Some(next) => {
+                *next = (p, w);
+                self.count += 1;
+            }
+            None => self.over = true,
+        }
+        !self.over
+    }
+}
+
 /// A claimed slot (READING by us), or a block taken out of RETURNED.
 enum Found {
     Slot(Position, SlotWord, Option<Position>),
@@ -150,12 +195,71 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         buffer: &mut B,
         spare: &mut Option<u32>,
     ) -> Result<Taken, GetError> {
-        let found = self.walk(mode, thorough, spare)?;
+        let found = self.walk(mode, thorough, spare, &mut Trail::new(), &|| true)?;
+        self.finish(mode, found, buffer, spare)
+    }
+
+    fn finish<B: Buffer>(
+        &self,
+        mode: Mode,
+        found: Found,
+        buffer: &mut B,
+        spare: &mut Option<u32>,
+    ) -> Result<Taken, GetError> {
         match found {
             Found::Slot(p, w, hint) if w.is_block() => self.finish_block(mode, p, hint, buffer),
             Found::Slot(p, w, hint) => self.finish_inline(mode, p, w, hint, buffer, spare),
             Found::Block(block) => self.finish_lease(mode, block, buffer),
         }
+    }
+
+    /// As [`try_take`](Self::try_take) in a ring of a chain, where others lie before it: notes in `trail` what it passed, and claims
+    /// an item only if `still` says that those before are as they were (else it says `Empty`).
+    #[cold]
+    #[allow(dead_code)] // for chains of rings
+    pub(super) fn try_take_behind<B: Buffer>(
+        &self,
+        mode: Mode,
+        buffer: &mut B,
+        trail: &mut Trail,
+        still: &dyn Fn() -> bool,
+    ) -> Result<Taken, GetError> {
+        let mut spare = None;
+        let found = self.walk(mode, false, &mut spare, trail, still);
+        let done = found.and_then(|found| self.finish(mode, found, buffer, &mut spare));
+        if let Some(block) = spare {
+            self.free_block(block);
+        }
+        done
+    }
+
+    /// Takes something that was given back here, if the count says that there may be something.
+    #[cold]
+    #[allow(dead_code)] // for chains of rings
+    pub(super) fn try_take_given_back<B: Buffer>(
+        &self,
+        mode: Mode,
+        buffer: &mut B,
+    ) -> Result<Option<Taken>, GetError> {
+        if !self.given_back_waiting() {
+            return Ok(None);
+        }
+        let mut spare = None;
+        let done = match self.find_returned(mode, &mut spare) {
+            Ok(Some(found)) => self.finish(mode, found, buffer, &mut spare).map(Some),
+            Ok(None) => Ok(None),
+            Err(why) => Err(why),
+        };
+        if let Some(block) = spare {
+            self.free_block(block);
+        }
+        done
+    }
+
+    /// Whether what a walk passed is as it was.
+    pub(super) fn is_still(&self, trail: &Trail) -> bool {
+        // ORDER: the Acquire loads of `slot_word`; the claim behind them is an RMW.
+        trail.passed[..trail.count].iter().all(|(q, seen)| self.slot_word(q.index()) == *seen)
     }
 
     /// Finds and claims an item: one that was given back, else the first one there from the head hint on.
@@ -164,6 +268,8 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         mode: Mode,
         mut thorough: bool,
         spare: &mut Option<u32>,
+        trail: &mut Trail,
+        still: &dyn Fn() -> bool,
     ) -> Result<Found, GetError> {
         let capacity = self.capacity();
         let hint = &self.storage.head().head.0;
@@ -183,8 +289,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             // ORDER: Relaxed. A hint.
             let mut p = Position::checked(hint.load(Ordering::Relaxed), capacity)
                 .ok_or(GetError::Corrupt)?;
-            let mut passed = [(p, SlotWord(0)); MOST_PASSED];
-            let mut passing = 0;
+            trail.clear();
             loop {
                 if !steps.take(1, capacity, hint) {
                     return Err(GetError::Corrupt);
@@ -208,6 +313,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                     if self.due(&mut thorough) {
                         continue 'again;
                     }
+                    if S::PART {
+                        trail.pass(p, w);
+                    }
                     return Err(GetError::Empty);
                 }
                 match w.state() {
@@ -216,18 +324,17 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                             *spare = Some(self.take_block_for_lease()?);
                             continue; // time has passed: look again
                         }
-                        // ORDER: the Acquire loads of `slot_word`; the claim below is an RMW after them.
-                        if passed[..passing]
-                            .iter()
-                            .any(|(q, seen)| self.slot_word(q.index()) != *seen)
-                        {
+                        if !self.is_still(trail) {
                             continue 'again;
+                        }
+                        if !still() {
+                            return Err(GetError::Empty);
                         }
                         hit(Point::GetBeforeClaim);
                         let mine = w.claimed(self.me);
                         if self.swap_slot(p.index(), w, mine) {
                             hit(Point::GetClaimed);
-                            let first = if passing > 0 { passed[0].0 } else { p.next(capacity) };
+                            let first = trail.first().unwrap_or(p.next(capacity));
                             return Ok(Found::Slot(p, mine, Some(first)));
                         }
                     }
@@ -243,11 +350,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                             self.repair_slot(p.index(), w);
                             continue 'again;
                         }
-                        if passing == MOST_PASSED {
+                        if !trail.pass(p, w) {
                             return Err(GetError::Empty);
                         }
-                        passed[passing] = (p, w);
-                        passing += 1;
                         p = p.next(capacity);
                     }
                     SlotState::Empty => {
@@ -260,6 +365,8 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                         }
                         return Err(GetError::Empty);
                     }
+                    // Whether anything before it may come back is asked of the whole chain.
+                    SlotState::Closed if S::PART => return Err(GetError::Closed),
                     SlotState::Closed => {
                         match self.closed_check() {
                             None => {
