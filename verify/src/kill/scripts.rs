@@ -273,11 +273,13 @@ fn in_threads(worker: &mut Worker) -> Result<(), Closed> {
                 worker.end(held, finish);
             }
         });
-        turn(worker, Script::All)?;
+        let turned = turn(worker, Script::All);
+        // Whoever leaves the family must have no thread in it.
         let (leased, ended) = (leaser.join(), ender.join());
         if leased.is_err() || ended.is_err() {
             board.complain(format_args!("a thread panicked; {}", board.life(me)));
         }
+        turned?;
         leased.unwrap_or(Ok(()))?;
     }
 }
