@@ -150,6 +150,16 @@ impl EventCount {
         }
     }
 
+    /// Wakes as many sleepers as that many events can use, if there may be any. Call after the stores.
+    #[inline]
+    pub fn notify_many<W: Wait + ?Sized>(&self, platform: &W, events: usize) {
+        platform.light_barrier();
+        // ORDER: Relaxed, as in `notify_one`.
+        if self.0.load(Ordering::Relaxed) & WAITERS != 0 {
+            self.notify_slow(platform, u32::try_from(events).unwrap_or(u32::MAX));
+        }
+    }
+
     /// Wakes every sleeper. Call after the store that made their condition true.
     #[inline(always)]
     pub fn notify_all<W: Wait + ?Sized>(&self, platform: &W) {

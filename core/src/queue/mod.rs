@@ -49,6 +49,7 @@
 //! Laps have 39 bits, an inline item's generation 8 and a block's 24: a thread that is stopped in the middle of a CAS, and goes on in
 //! exactly the same state of all of them after they wrapped, would err.
 
+mod batch;
 mod block;
 mod close;
 mod dump;

@@ -44,7 +44,7 @@ impl Steps {
 /// Looks at a hint that others are ahead of, each twice as long after the one before (1, 2, 4 ... 64 pauses), before the walk.
 pub(super) const TURNS: u32 = if cfg!(offspring_loom) { 1 } else { 7 };
 
-enum Claim {
+pub(super) enum Claim {
     At(Position),
     Full,
     Closed,
@@ -61,13 +61,18 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     /// See [`PutError`]; `Full` and `NoRoom` may end by waiting.
     #[inline(always)]
     pub fn try_put(&self, message: Message<'_>) -> Result<(), PutError> {
-        if message.bytes.len() <= self.storage.geometry().inline()
-            && self.storage.geometry().options().most_deliveries == 0
-        {
+        if self.lies_in_slot(&message) {
             self.put_inline(message)
         } else {
             self.put_block(message, false).map(|_| ())
         }
+    }
+
+    /// Whether `message` goes into a slot; else it goes into a block.
+    #[inline(always)]
+    pub(super) fn lies_in_slot(&self, message: &Message<'_>) -> bool {
+        let geometry = self.storage.geometry();
+        message.bytes.len() <= geometry.inline() && geometry.options().most_deliveries == 0
     }
 
     /// Puts `message` as a request: whoever leases it can reply, and the ticket gets the reply.
@@ -95,22 +100,44 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             },
         };
         hit(Point::PutClaimed);
+        let slot = self.storage.slot_and_bytes(p.index());
+        self.write_slot(slot, message);
+        self.publish(slot.0, p, false);
+        self.wake_reader();
+        Ok(())
+    }
+
+    /// Writes `message` into a slot that is WRITING by us; it fits.
+    #[inline(always)]
+    pub(super) fn write_slot(
+        &self,
+        (slot, inline): (&SlotHead, S::Inline<'_>),
+        message: Message<'_>,
+    ) {
         if message.carries {
             self.note_carrying();
         }
-        let (slot, inline) = self.storage.slot_and_bytes(p.index());
         let len = message.bytes.len() as u32 | if message.carries { SLOT_CARRIES } else { 0 };
         // ORDER: Relaxed. Published by the FULL store, Q1.
         slot.len.store(len, Ordering::Relaxed);
         // SAFETY: our CAS made the slot WRITING with our index, and nobody else touches a WRITING slot unless its owner
-        // is dead. `len <= inline` was checked by `try_put`.
+        // is dead. The callers asked `lies_in_slot`.
         unsafe { inline.write(message.bytes) };
         hit(Point::PutWritten);
-        self.publish(slot, p, false);
-        Ok(())
     }
 
     fn put_block(&self, message: Message<'_>, ticket: bool) -> Result<u32, PutError> {
+        let block = self.put_block_quietly(message, ticket)?;
+        self.wake_reader();
+        Ok(block)
+    }
+
+    /// Puts a message in a block, and leaves the waking to the caller.
+    pub(super) fn put_block_quietly(
+        &self,
+        message: Message<'_>,
+        ticket: bool,
+    ) -> Result<u32, PutError> {
         // Asked first, so that a full or closed queue costs no block; asked again by the claim.
         if self.flagged() {
             return Err(PutError::Closed);
@@ -120,15 +147,12 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             self.note_carrying();
         }
         hit(Point::PutBeforeClaim);
-        let p = match self.claim_at_hint() {
-            Some(p) => p,
-            None => match self.claim() {
-                Claim::At(p) => p,
-                other => {
-                    self.free_block(block);
-                    return Err(other.error());
-                }
-            },
+        let p = match self.claim_next() {
+            Claim::At(p) => p,
+            other => {
+                self.free_block(block);
+                return Err(other.error());
+            }
         };
         hit(Point::PutClaimed);
         // ORDER: Relaxed. Published by the FULL store, Q1; a sweeper checks it against the block's word.
@@ -154,21 +178,40 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         }
     }
 
-    /// The commit: (L,WRITING,me) → (L,FULL).
+    /// The commit, and the hint.
     #[inline(always)]
     fn publish(&self, slot: &SlotHead, p: Position, block: bool) {
+        self.store_full(slot, p, block);
+        self.advance_tail(p);
+        hit(Point::PutHinted);
+    }
+
+    /// The commit: (L,WRITING,me) → (L,FULL).
+    #[inline(always)]
+    pub(super) fn store_full(&self, slot: &SlotHead, p: Position, block: bool) {
         let full = SlotWord::new(p.lap(), 0, block, 0, SlotState::Full);
         // ORDER: Release, Q1. A plain store: the word is ours while WRITING names us.
         slot.word.store(full.0, Ordering::Release);
         hit(Point::PutCommitted);
+    }
+
+    /// Position `p` is claimed: the next one may be free.
+    #[inline(always)]
+    pub(super) fn advance_tail(&self, p: Position) {
         let tail = &self.storage.head().tail.0;
         let next = p.next(self.capacity());
         // ORDER: Relaxed. A hint: a stale or backward value costs probes only.
         if Position(tail.load(Ordering::Relaxed)).is_before(next) {
             tail.store(next.0, Ordering::Relaxed);
         }
-        hit(Point::PutHinted);
-        self.wake_reader();
+    }
+
+    /// Claims the next position.
+    pub(super) fn claim_next(&self) -> Claim {
+        match self.claim_at_hint() {
+            Some(p) => Claim::At(p),
+            None => self.claim(),
+        }
     }
 
     /// Claims the position that the hint names, if it is EMPTY. Whoever finds it taken steps back for a while and looks at the
@@ -257,7 +300,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
 
 impl Claim {
     #[cold]
-    fn error(self) -> PutError {
+    pub(super) fn error(self) -> PutError {
         match self {
             Self::Closed => PutError::Closed,
             Self::Corrupt => PutError::Corrupt,

@@ -46,7 +46,7 @@ pub enum Taken {
 }
 
 /// Live writers that one walk passes.
-const MOST_PASSED: usize = 8;
+pub(super) const MOST_PASSED: usize = 16;
 
 /// What a walk passed and what must still be as it was when the item behind it is claimed, so that the order stays.
 pub(super) struct Trail {
@@ -133,11 +133,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         buffer: &mut B,
         spare: &mut Option<u32>,
     ) -> Result<Taken, GetError> {
-        let calm = &self.storage.head().calm;
-        // ORDER: Relaxed. Whoever raised the epoch woke us or will; a late look only defers the repair.
-        if self.family.death_epoch() != calm.swept.load(Ordering::Relaxed) {
-            self.sweep_if_due();
-        }
+        self.repair_if_due();
         if mode == Mode::Get
             && !self.given_back_waiting()
             && let Some((p, w)) = self.claim_full_at_hint()
@@ -148,9 +144,19 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         self.take_by_walk(mode, thorough, buffer, spare)
     }
 
+    /// Repairs what a death left that was noticed already.
+    #[inline(always)]
+    pub(super) fn repair_if_due(&self) {
+        let calm = &self.storage.head().calm;
+        // ORDER: Relaxed. Whoever raised the epoch woke us or will; a late look only defers the repair.
+        if self.family.death_epoch() != calm.swept.load(Ordering::Relaxed) {
+            self.sweep_if_due();
+        }
+    }
+
     /// Claims the item at the hint, if it is FULL and lies in its slot; steps back from others as the producers' does.
     #[inline(always)]
-    fn claim_full_at_hint(&self) -> Option<(Position, SlotWord)> {
+    pub(super) fn claim_full_at_hint(&self) -> Option<(Position, SlotWord)> {
         let capacity = self.capacity();
         for turn in 0..TURNS {
             // ORDER: Relaxed. A hint.
@@ -412,20 +418,11 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         buffer: &mut B,
         spare: &mut Option<u32>,
     ) -> Result<Taken, GetError> {
-        let (slot, inline) = self.storage.slot_and_bytes(p.index());
-        // ORDER: Relaxed. Published by the FULL store (Q1), which our claim read.
-        let raw = slot.len.load(Ordering::Relaxed);
-        let (len, carries) = ((raw & !SLOT_CARRIES) as usize, raw & SLOT_CARRIES != 0);
-        if len > self.storage.geometry().inline() {
+        let slot = self.storage.slot(p.index());
+        let Some((room, len, carries)) = self.read_slot(p, buffer) else {
             self.empty_slot(slot, p, hint);
             return Err(GetError::Corrupt);
-        }
-        let room = buffer.room(len);
-        // SAFETY: the slot is READING by us; `len <= inline` was just checked, since it was read from shared memory; `room`
-        // is valid for `len` bytes by `Buffer`'s promise.
-        unsafe { inline.read(room, len) };
-        buffer.filled(len, carries);
-        hit(Point::GetCopied);
+        };
         match (mode, spare.take()) {
             (Mode::Lease, Some(block)) => {
                 // SAFETY: `room` holds `len` bytes that were just written, and `filled` may not have moved them (Buffer).
@@ -444,24 +441,59 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         }
     }
 
+    /// Copies the item in a slot that is READING by us: where to, how long, and whether it carries handles. `None` if its length
+    /// cannot be.
+    #[inline(always)]
+    pub(super) fn read_slot<B: Buffer>(
+        &self,
+        p: Position,
+        buffer: &mut B,
+    ) -> Option<(*mut u8, usize, bool)> {
+        let (slot, inline) = self.storage.slot_and_bytes(p.index());
+        // ORDER: Relaxed. Published by the FULL store (Q1), which our claim read.
+        let raw = slot.len.load(Ordering::Relaxed);
+        let (len, carries) = ((raw & !SLOT_CARRIES) as usize, raw & SLOT_CARRIES != 0);
+        if len > self.storage.geometry().inline() {
+            return None;
+        }
+        let room = buffer.room(len);
+        // SAFETY: the slot is READING by us; `len <= inline` was just checked, since it was read from shared memory; `room`
+        // is valid for `len` bytes by `Buffer`'s promise.
+        unsafe { inline.read(room, len) };
+        buffer.filled(len, carries);
+        hit(Point::GetCopied);
+        Some((room, len, carries))
+    }
+
     /// (L,READING,me) → (L+1,EMPTY), the hint, and a wake for a writer.
     #[inline(always)]
     fn empty_slot(&self, slot: &SlotHead, p: Position, hint: Option<Position>) {
-        let empty = SlotWord::empty(p.lap() + 1);
-        // ORDER: Release, Q2. A plain store: the word is ours while READING names us. For an inline item that was got, this
-        // is the commit.
-        slot.word.store(empty.0, Ordering::Release);
-        hit(Point::GetCommitted);
+        self.store_empty(slot, p);
         if let Some(next) = hint {
-            let head = &self.storage.head().head.0;
-            // ORDER: Relaxed. A hint; it never passes a position whose item was not yet published.
-            if Position(head.load(Ordering::Relaxed)).is_before(next) {
-                head.store(next.0, Ordering::Relaxed);
-            }
+            self.advance_head(next);
         }
         hit(Point::GetHinted);
         self.writers().notify_one(self.family);
         self.after_commit();
+    }
+
+    /// (L,READING,me) → (L+1,EMPTY): for an inline item that was got, the commit.
+    #[inline(always)]
+    pub(super) fn store_empty(&self, slot: &SlotHead, p: Position) {
+        let empty = SlotWord::empty(p.lap() + 1);
+        // ORDER: Release, Q2. A plain store: the word is ours while READING names us.
+        slot.word.store(empty.0, Ordering::Release);
+        hit(Point::GetCommitted);
+    }
+
+    /// What lies before `next` is taken, or held by somebody.
+    #[inline(always)]
+    pub(super) fn advance_head(&self, next: Position) {
+        let head = &self.storage.head().head.0;
+        // ORDER: Relaxed. A hint; it never passes a position whose item was not yet published.
+        if Position(head.load(Ordering::Relaxed)).is_before(next) {
+            head.store(next.0, Ordering::Relaxed);
+        }
     }
 
     /// An item in a block, whose slot is READING by us: takes the block on trial, frees the slot, goes on as a lease.

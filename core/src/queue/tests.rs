@@ -414,3 +414,55 @@ fn hints_that_went_far_back_cost_a_lap_and_no_more() {
     assert_eq!(get(&q), Err(GetError::Empty));
     put_and_get(10);
 }
+
+/// Takes a batch of up to `most` for good.
+fn get_many(q: &Q<'_>, most: usize) -> Result<Vec<Vec<u8>>, (usize, GetError)> {
+    let mut buffers: Vec<Bytes> = (0..most).map(|_| Bytes::default()).collect();
+    let taken = q.try_take_many(true, &mut buffers)?;
+    Ok(buffers.into_iter().take(taken).map(|bytes| bytes.0).collect())
+}
+
+fn put_many(q: &Q<'_>, bytes: &[Vec<u8>]) -> Result<(), (usize, PutError)> {
+    let messages: Vec<_> = bytes.iter().map(|bytes| message(bytes)).collect();
+    q.try_put_many(&messages)
+}
+
+#[test]
+fn batches_keep_the_order_of_messages_of_any_size() {
+    let w = world(small(64));
+    let q = w.member(1);
+    let all: Vec<Vec<u8>> = (0..50_u8).map(|i| vec![i; if i % 7 == 3 { 500 } else { 4 }]).collect();
+    put_many(&q, &all).unwrap();
+    let mut got = Vec::new();
+    while let Ok(some) = get_many(&q, 9) {
+        assert!((1..=9).contains(&some.len()));
+        got.extend(some);
+    }
+    assert_eq!(got, all);
+    assert_eq!(get_many(&q, 3), Err((0, GetError::Empty)));
+    assert_eq!(q.try_take_many::<Bytes>(true, &mut []), Ok(0));
+}
+
+#[test]
+fn batch_that_does_not_fit_is_put_as_far_as_it_does() {
+    let w = world(small(20));
+    let q = w.member(1);
+    let all: Vec<Vec<u8>> = (0..30_u8).map(|i| vec![i]).collect();
+    assert_eq!(put_many(&q, &all), Err((20, PutError::Full)));
+    assert_eq!(put_many(&q, &all[20..]), Err((0, PutError::Full)));
+    assert_eq!(get_many(&q, 5).unwrap(), all[..5]);
+    q.close();
+    assert_eq!(put_many(&q, &all), Err((0, PutError::Closed)));
+    assert_eq!(get_many(&q, 100).unwrap(), all[5..20]);
+    assert_eq!(get_many(&q, 100), Err((0, GetError::Closed)));
+}
+
+#[test]
+fn message_that_never_fits_ends_its_batch() {
+    let w = world(small(8));
+    let q = w.member(1);
+    let most = q.storage.geometry().options().most_message as usize;
+    let all = [vec![1], vec![2], vec![0; most + 1], vec![3]];
+    assert_eq!(put_many(&q, &all), Err((2, PutError::TooLarge { len: most + 1, most })));
+    assert_eq!(q.len(), 2);
+}
