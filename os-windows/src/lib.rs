@@ -6,8 +6,10 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`clock`] | monotonic time, and what is left until a deadline |
 //! | [`error`] | what was attempted, on what, and the error's number |
 
+pub mod clock;
 pub mod error;
 
 pub use error::{OsError, Result};
