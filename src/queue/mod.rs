@@ -10,6 +10,7 @@
 //! A *stopped* process is not dead: it keeps what it holds, and others pass it; a bounded ring stands still once it has
 //! wrapped to a slot that a stopped process is just using.
 
+mod batch;
 mod builder;
 mod handle;
 mod iter;
