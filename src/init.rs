@@ -211,7 +211,7 @@ mod tests {
         let mark = "offspring-test-entry\u{1}\u{2}\u{3}<";
         let paths = ["::src/process/children.rs", "a::b c::offspring_test_entry>", "a::b>", ""];
         let all = paths.map(|path| format!("{mark}{path}")).concat();
-        let found = |bytes: String| entry_test([&*bytes.leak().as_bytes()].into_iter());
+        let found = |bytes: String| entry_test([bytes.leak().as_bytes() as &[u8]].into_iter());
         assert_eq!(found(all.clone()), None);
         let all = format!("{all}{mark}a::ü::offspring_test_entry>");
         assert_eq!(found(all).as_deref(), Some("ü::offspring_test_entry"));

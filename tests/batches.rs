@@ -17,7 +17,7 @@ fn begin() -> common::Audit {
 fn batches_of_any_length_come_out_as_they_went_in() {
     let _audit = begin();
     let queue = Queue::<(u32, Vec<u8>)>::bounded(300).unwrap();
-    let value = |i: u32| (i, vec![i as u8; if i % 5 == 0 { 700 } else { 3 }]);
+    let value = |i: u32| (i, vec![i as u8; if i.is_multiple_of(5) { 700 } else { 3 }]);
     for len in [0, 1, 2, 7, 8, 9, 15, 16, 17, 33, 300] {
         queue.put_many((0..len).map(value).collect()).unwrap();
         let mut got = Vec::new();
