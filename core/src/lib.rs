@@ -8,6 +8,7 @@
 //! | [`member`] | which processes use an object, by small indices that its words can hold |
 //! | [`process`] | the name of a process, and whether it lives |
 //! | [`wait`], [`block_on`] | an event count that heals itself, and the one loop that sleeps on it |
+//! | `part` | one process's part in a family, over a platform's system calls (feature `std`) |
 //! | [`points`] | named places where a test may kill |
 //! | [`prim`] | atomics and cells: the machine's, or loom's under `--cfg offspring_loom` |
 //!
@@ -15,6 +16,9 @@
 //! [`wait::Family`], and a storage trait says where the words are. The protocols' transition tables, orderings
 //! and crash points are in the modules' own documentation.
 #![cfg_attr(not(offspring_loom), no_std)]
+
+#[cfg(all(feature = "std", not(offspring_loom)))]
+extern crate std;
 
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!(
@@ -24,6 +28,8 @@ compile_error!(
 pub mod block_on;
 pub mod family;
 pub mod member;
+#[cfg(all(feature = "std", not(offspring_loom)))]
+pub mod part;
 pub mod points;
 pub mod prim;
 pub mod process;

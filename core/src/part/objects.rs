@@ -3,18 +3,19 @@
 //! However many handles a process has on one object, it is one member. The count of its handles is its own affair
 //! and dies with it; only the first and the last touch the family lock.
 
-use super::{Family, FamilyError, Inner, Joined, Local, locked};
-use crate::error::OsError;
-use offspring_core::family::layout::RegionHead;
-use offspring_core::family::{
-    AllocateError, Region, RegionError, RegionRef, RegionSpec, Registry, flags,
-};
-use offspring_core::member::MemberTable;
-use offspring_core::prim::{AtomicPtr, Ordering};
-use offspring_core::process::ProcessRef;
-use std::cell::RefCell;
-use std::fmt;
+use super::{Family, FamilyError, Inner, Joined, Local, System, Trace, locked};
+use crate::family::layout::RegionHead;
+use crate::family::{AllocateError, Region, RegionError, RegionRef, RegionSpec, Registry, flags};
+use crate::member::MemberTable;
+use crate::prim::{AtomicPtr, Ordering};
+use crate::process::ProcessRef;
+use core::any::Any;
+use core::cell::RefCell;
+use core::fmt;
+use core::marker::PhantomData;
+use std::prelude::rust_2024::*;
 use std::sync::TryLockError;
+use std::{format, thread_local};
 
 /// An object that this process has a handle on.
 #[derive(Clone, Copy, Debug)]
@@ -74,41 +75,69 @@ impl Object {
     }
 }
 
-/// Tells `found` every region that a committed message in `object` names.
-///
-/// Runs under the family lock, in whichever process collects, while others use the object: reads only, copies out, and
-/// must not make, join, leave or free objects, fork, or block. What it names by mistake is kept a while longer; what it
-/// misses is freed.
-pub type Trace = fn(&Family, &Object, found: &mut dyn FnMut(RegionRef));
-
 /// Kinds that can have a [`Trace`].
 const MOST_KINDS: usize = 64;
 
-static TRACES: [AtomicPtr<()>; MOST_KINDS] =
-    [const { AtomicPtr::new(std::ptr::null_mut()) }; MOST_KINDS];
-
-/// Says how to trace the objects of `kind` (below 64), before this process uses any.
-///
-/// # Panics
-///
-/// If `kind` is 64 or more.
-pub fn set_trace(kind: u32, trace: Trace) {
-    // ORDER: Release, with the Acquire in `trace`.
-    TRACES[kind as usize].store(trace as *mut (), Ordering::Release);
+/// A platform's traces, one for each kind of object; one static for each platform.
+pub struct Traces<S> {
+    of_kind: [AtomicPtr<()>; MOST_KINDS],
+    system: PhantomData<fn(S)>,
 }
 
-/// B5 of [`Backend`](offspring_core::family::Backend).
-pub(super) fn trace(inner: &Inner, region: &Region<'_>, found: &mut dyn FnMut(RegionRef)) -> bool {
-    let Some(slot) = TRACES.get(region.kind as usize) else { return false };
-    // ORDER: Acquire, with the Release in `set_trace`.
-    let trace = slot.load(Ordering::Acquire);
-    if trace.is_null() {
-        return false;
+impl<S> fmt::Debug for Traces<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Traces")
     }
-    // SAFETY: only `set_trace` stores here, and it stores a `Trace`.
-    let trace = unsafe { std::mem::transmute::<*mut (), Trace>(trace) };
+}
+
+impl<S> Default for Traces<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Traces<S> {
+    /// No kind has one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            of_kind: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_KINDS],
+            system: PhantomData,
+        }
+    }
+}
+
+impl<S: System> Traces<S> {
+    /// Says how to trace the objects of `kind` (below 64), before this process uses any.
+    ///
+    /// # Panics
+    ///
+    /// If `kind` is 64 or more.
+    pub fn set(&self, kind: u32, trace: Trace<S>) {
+        // ORDER: Release, with the Acquire in `get`.
+        self.of_kind[kind as usize].store(trace as *mut (), Ordering::Release);
+    }
+
+    fn get(&self, kind: u32) -> Option<Trace<S>> {
+        // ORDER: Acquire, with the Release in `set`.
+        let trace = self.of_kind.get(kind as usize)?.load(Ordering::Acquire);
+        if trace.is_null() {
+            return None;
+        }
+        // SAFETY: only `set` stores here, and it stores a `Trace<S>`.
+        Some(unsafe { core::mem::transmute::<*mut (), Trace<S>>(trace) })
+    }
+}
+
+/// B5 of [`Backend`](crate::family::Backend).
+pub(super) fn trace<S: System>(
+    inner: &Inner<S>,
+    region: &Region<'_>,
+    found: &mut dyn FnMut(RegionRef),
+) -> bool {
+    let Some(trace) = S::traces().get(region.kind) else { return false };
     // SAFETY: every `Inner` is leaked (`Family::new`).
-    let inner: &'static Inner = unsafe { &*std::ptr::from_ref(inner) };
+    let inner: &'static Inner<S> = unsafe { &*core::ptr::from_ref(inner) };
     let Ok(region) =
         Registry::newcomer(inner.tables, inner, ProcessRef::NONE).look_up(region.region)
     else {
@@ -118,21 +147,21 @@ pub(super) fn trace(inner: &Inner, region: &Region<'_>, found: &mut dyn FnMut(Re
     true
 }
 
-/// Why there is no object.
+/// Why there is no object; `E` is the platform's error.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum ObjectError {
+pub enum ObjectError<E> {
     /// This process or thread takes no part.
-    Family(FamilyError),
+    Family(FamilyError<E>),
     /// It cannot be made.
     Allocate(AllocateError),
     /// It cannot be made: the system has no memory for it.
-    NoMemory(OsError),
+    NoMemory(E),
     /// The reference leads to no such object.
     Region(RegionError),
 }
 
-impl fmt::Display for ObjectError {
+impl<E: fmt::Display> fmt::Display for ObjectError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Family(error) => error.fmt(f),
@@ -143,7 +172,7 @@ impl fmt::Display for ObjectError {
     }
 }
 
-impl std::error::Error for ObjectError {
+impl<E: std::error::Error + 'static> std::error::Error for ObjectError<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Family(error) => Some(error),
@@ -154,38 +183,40 @@ impl std::error::Error for ObjectError {
     }
 }
 
-impl From<FamilyError> for ObjectError {
-    fn from(error: FamilyError) -> Self {
+impl<E> From<FamilyError<E>> for ObjectError<E> {
+    fn from(error: FamilyError<E>) -> Self {
         Self::Family(error)
     }
 }
 
-impl From<RegionError> for ObjectError {
+impl<E> From<RegionError> for ObjectError<E> {
     fn from(error: RegionError) -> Self {
         Self::Region(error)
     }
 }
 
 thread_local! {
-    /// What the system said when this thread's last commit failed: core's error has no room for it.
-    static COMMIT_FAILED: RefCell<Option<OsError>> = const { RefCell::new(None) };
+    /// What the system said when this thread's last commit failed: a platform's error, for which the protocols' own error
+    /// has no room.
+    static COMMIT_FAILED: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
 }
 
-pub(super) fn commit_failed(error: OsError) {
-    let _ = COMMIT_FAILED.try_with(|last| last.replace(Some(error)));
+pub(super) fn commit_failed<E: 'static>(error: E) {
+    let _ = COMMIT_FAILED.try_with(|last| last.replace(Some(Box::new(error))));
 }
 
-fn allocate_failed(error: AllocateError) -> ObjectError {
-    match error {
-        AllocateError::NoMemory(_) => match COMMIT_FAILED.try_with(RefCell::take).ok().flatten() {
-            Some(os) => ObjectError::NoMemory(os),
-            None => ObjectError::Allocate(error),
-        },
-        _ => ObjectError::Allocate(error),
+fn allocate_failed<E: 'static>(error: AllocateError) -> ObjectError<E> {
+    let said = match error {
+        AllocateError::NoMemory(_) => COMMIT_FAILED.try_with(RefCell::take).ok().flatten(),
+        _ => None,
+    };
+    match said.and_then(|said| said.downcast::<E>().ok()) {
+        Some(said) => ObjectError::NoMemory(*said),
+        None => ObjectError::Allocate(error),
     }
 }
 
-impl Family {
+impl<S: System> Family<S> {
     /// Makes an object, of which this process is the first member and has one handle.
     ///
     /// `init` gets the region's first byte, with [`RegionSpec::len`] zeros but for the [`RegionHead`]; nobody else sees it
@@ -202,7 +233,7 @@ impl Family {
         &self,
         spec: &RegionSpec,
         init: impl FnOnce(*mut u8),
-    ) -> Result<Object, ObjectError> {
+    ) -> Result<Object, ObjectError<S::Error>> {
         self.enter()?;
         let (inner, registry) = (self.inner, self.registry());
         let mut objects = locked(&inner.newest().objects);
@@ -225,7 +256,7 @@ impl Family {
         spec: &RegionSpec,
         init: impl FnOnce(*mut u8),
         link: impl FnOnce(RegionRef) -> bool,
-    ) -> Result<Object, ObjectError> {
+    ) -> Result<Object, ObjectError<S::Error>> {
         self.enter()?;
         let (inner, registry) = (self.inner, self.registry());
         let spec = RegionSpec { members_count: 0, ..*spec };
@@ -246,7 +277,7 @@ impl Family {
     /// # Errors
     ///
     /// As [`join_object`](Self::join_object), but for the kind and the type.
-    pub fn adopt(&self, region: RegionRef) -> Result<Object, ObjectError> {
+    pub fn adopt(&self, region: RegionRef) -> Result<Object, ObjectError<S::Error>> {
         self.enter()?;
         let found = self.registry().look_up(region)?;
         self.join_object(region, found.kind, found.type_hash)
@@ -265,17 +296,17 @@ impl Family {
     /// # Errors
     ///
     /// No memory; or the range is not inside the object.
-    pub fn commit_more(&self, object: &Object, offset: u64, len: u64) -> crate::error::Result<()> {
+    pub fn commit_more(&self, object: &Object, offset: u64, len: u64) -> Result<(), S::Error> {
         let inside = offset.checked_add(len).is_some_and(|end| end <= object.len);
         if !inside {
             let range = format!("{len} bytes at {offset} of an object of {}", object.len);
-            return Err(OsError::new("commit", range, libc::EINVAL));
+            return Err(S::out_of_range(range));
         }
-        let base = object.pointer.addr() - self.inner.arena.base().as_ptr().addr();
-        let page = self.inner.arena.page();
+        let base = object.pointer.addr() - self.inner.system.base().as_ptr().addr();
+        let page = self.inner.system.page();
         let from = (base as u64 + offset) / page * page;
         let to = (base as u64 + offset + len).next_multiple_of(page);
-        self.inner.arena.commit_more(from, to - from)
+        self.inner.system.commit_more(from, to - from)
     }
 
     /// Looks an object up without becoming a member: for one that something else keeps.
@@ -288,7 +319,7 @@ impl Family {
         region: RegionRef,
         kind: u32,
         type_hash: u64,
-    ) -> Result<Object, ObjectError> {
+    ) -> Result<Object, ObjectError<S::Error>> {
         let registry = self.registry();
         Ok(self.inner.object(&registry.region(region, kind, type_hash)?, 0))
     }
@@ -307,7 +338,7 @@ impl Family {
         region: RegionRef,
         kind: u32,
         type_hash: u64,
-    ) -> Result<Object, ObjectError> {
+    ) -> Result<Object, ObjectError<S::Error>> {
         self.enter()?;
         let (inner, registry) = (self.inner, self.registry());
         let mut objects = locked(&inner.newest().objects);
@@ -369,12 +400,12 @@ impl Family {
     /// # Errors
     ///
     /// None on a system that works.
-    pub fn resident_bytes(&self) -> crate::error::Result<u64> {
-        self.inner.arena.resident_bytes()
+    pub fn resident_bytes(&self) -> Result<u64, S::Error> {
+        self.inner.system.resident_bytes()
     }
 }
 
-impl Inner {
+impl<S: System> Inner<S> {
     fn object(&'static self, found: &Region<'static>, index: u16) -> Object {
         Object {
             region: found.region,
@@ -390,7 +421,7 @@ impl Inner {
 }
 
 /// Makes a forked child a member of what its parent was a member of, with as many handles: the child's memory has them.
-pub(super) fn inherit(inner: &'static Inner, local: &'static Local) {
+pub(super) fn inherit<S: System>(inner: &'static Inner<S>, local: &'static Local) {
     let Some(parent) = local.forked_from else { return };
     // Held by another thread of the parent at the time of the fork: no handle can be told for sure.
     let inherited = match parent.objects.try_lock() {
