@@ -152,6 +152,16 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         }
     }
 
+    /// Whether no block is in use, each seen when its turn comes.
+    pub(super) fn is_every_block_free(&self) -> bool {
+        let mut free = true;
+        self.each_block(|block| {
+            free = self.block_word(block).state() == BlockState::Free;
+            free
+        });
+        free
+    }
+
     /// Whether the head of `block` may be looked at: its memory is committed.
     pub(super) fn known(&self, block: u32) -> bool {
         let geometry = self.storage.geometry();

@@ -21,6 +21,8 @@ use crate::wait::Family;
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a lease that is not ended keeps its item until the process dies"]
 pub struct LeaseToken {
+    /// In a chain, the ring that the block is of; else 0.
+    pub(super) ring: u16,
     pub(super) block: u32,
     pub(super) deliveries: u8,
 }
@@ -237,9 +239,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                     // SAFETY: as in `finish_lease`: LEASED to us, `len` checked against the class, `room` is large enough.
                     unsafe { self.storage.read_block(block, room, len) };
                     buffer.filled(len, carries);
-                    taken = Some(LeaseToken { block, deliveries: w.deliveries() });
+                    taken = Some(LeaseToken { ring: 0, block, deliveries: w.deliveries() });
                 } else {
-                    self.commit(LeaseToken { block, deliveries: 0 });
+                    self.commit(LeaseToken { ring: 0, block, deliveries: 0 });
                 }
             }
             taken.is_none()

@@ -51,6 +51,7 @@
 
 mod batch;
 mod block;
+mod chain;
 mod close;
 mod dump;
 mod error;
@@ -70,6 +71,9 @@ mod word;
 #[cfg(all(test, not(offspring_loom)))]
 mod tests;
 
+pub use chain::{
+    Chain, ChainHead, ChainStorage, InChain, MakeError, Pin, RingControl, RingState, RingWord,
+};
 pub use dump::Dump;
 pub use error::{Corrupt, GetError, NoMemory, PutError, ReplyError};
 pub use layout::{BadOptions, Class, Geometry, MOST_CLASSES, Options};

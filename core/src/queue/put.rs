@@ -86,7 +86,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         if !self.storage.geometry().options().replies {
             return Err(PutError::NoReplies);
         }
-        self.put_block(message, true).map(|block| TicketToken { block })
+        self.put_block(message, true).map(|block| TicketToken { ring: 0, block })
     }
 
     #[inline(always)]

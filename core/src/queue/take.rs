@@ -62,12 +62,10 @@ impl Trail {
     }
 
     /// Whether nothing was passed.
-    #[allow(dead_code)] // for chains of rings
     pub(super) const fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    #[allow(dead_code)] // for chains of rings
     /// Whether the walk ended because there was too much to pass.
     pub(super) const fn is_over(&self) -> bool {
         self.over
@@ -222,7 +220,6 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     /// As [`try_take`](Self::try_take) in a ring of a chain, where others lie before it: notes in `trail` what it passed, and claims
     /// an item only if `still` says that those before are as they were (else it says `Empty`).
     #[cold]
-    #[allow(dead_code)] // for chains of rings
     pub(super) fn try_take_behind<B: Buffer>(
         &self,
         mode: Mode,
@@ -241,7 +238,6 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
 
     /// Takes something that was given back here, if the count says that there may be something.
     #[cold]
-    #[allow(dead_code)] // for chains of rings
     pub(super) fn try_take_given_back<B: Buffer>(
         &self,
         mode: Mode,
@@ -431,7 +427,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                 hit(Point::LeaseHeld);
                 self.empty_slot(slot, p, hint);
                 hit(Point::LeaseSlotEmptied);
-                Ok(Taken::Lease(LeaseToken { block, deliveries: w.generation() }))
+                Ok(Taken::Lease(LeaseToken { ring: 0, block, deliveries: w.generation() }))
             }
             (_, unused) => {
                 *spare = unused;
@@ -522,7 +518,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         buffer: &mut B,
     ) -> Result<Taken, GetError> {
         let w = self.block_word(block);
-        let token = LeaseToken { block, deliveries: w.deliveries() };
+        let token = LeaseToken { ring: 0, block, deliveries: w.deliveries() };
         let Some((len, carries)) = self.block_len(block) else {
             self.commit(token);
             return Err(GetError::Corrupt);

@@ -15,23 +15,23 @@ use crate::process::ProcessRef;
 use crate::wait::{Deadline, Wait, Watch, Woken};
 
 /// Processes that die on command; nobody sleeps here.
-struct Mortals {
+pub(super) struct Mortals {
     dead: [AtomicBool; 16],
     epoch: AtomicU32,
 }
 
 impl Mortals {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { dead: [const { AtomicBool::new(false) }; 16], epoch: AtomicU32::new(0) }
     }
 
-    fn kill(&self, slot: u16) {
+    pub(super) fn kill(&self, slot: u16) {
         self.dead[usize::from(slot)].store(true, Ordering::SeqCst);
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-fn process(slot: u16) -> ProcessRef {
+pub(super) fn process(slot: u16) -> ProcessRef {
     ProcessRef::new(slot, 1)
 }
 
@@ -88,7 +88,7 @@ unsafe impl Family for Mortals {
     }
 }
 
-struct Heap;
+pub(super) struct Heap;
 
 impl Commit for Heap {
     fn commit(&self, _: u64, _: u64) -> Result<(), NoMemory> {
@@ -142,7 +142,7 @@ impl World {
 }
 
 #[derive(Default)]
-struct Bytes(Vec<u8>);
+pub(super) struct Bytes(pub(super) Vec<u8>);
 
 // SAFETY: `room` makes the vector as long as asked.
 unsafe impl Buffer for Bytes {
@@ -156,7 +156,7 @@ unsafe impl Buffer for Bytes {
     }
 }
 
-fn message(bytes: &[u8]) -> Message<'_> {
+pub(super) fn message(bytes: &[u8]) -> Message<'_> {
     Message { bytes, carries: false }
 }
 

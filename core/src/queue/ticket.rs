@@ -15,6 +15,8 @@ use crate::wait::{EventCount, Family};
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a ticket that is not ended keeps its blocks until the process dies"]
 pub struct TicketToken {
+    /// In a chain, the ring that the block is of; else 0.
+    pub(super) ring: u16,
     pub(super) block: u32,
 }
 
