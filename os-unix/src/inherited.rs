@@ -20,12 +20,28 @@ pub fn arguments() -> Vec<CString> {
 /// This program's environment with `name` set to `value`, `NAME=value` each.
 #[must_use]
 pub fn environment_with(name: &str, value: &str) -> Vec<CString> {
-    let others = std::env::vars_os().filter(|(other, _)| other != OsStr::new(name));
-    let all = others.chain([(name.into(), value.into())]);
-    all.filter_map(|(name, value)| {
-        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
-    })
-    .collect()
+    environment_changed(true, &[(name.into(), Some(value.into()))])
+}
+
+/// This program's environment, or an empty one, with changes: a new value, or none. `NAME=value` each; the last change of
+/// a name counts.
+#[must_use]
+pub fn environment_changed(
+    inherit: bool,
+    changes: &[(OsString, Option<OsString>)],
+) -> Vec<CString> {
+    let changed =
+        |name: &OsStr, from: usize| changes[from..].iter().any(|(other, _)| other == name);
+    let kept = std::env::vars_os().filter(|(name, _)| inherit && !changed(name, 0));
+    let new = changes.iter().enumerate().filter_map(|(place, (name, value))| {
+        let value = value.clone().filter(|_| !changed(name, place + 1))?;
+        Some((name.clone(), value))
+    });
+    kept.chain(new)
+        .filter_map(|(name, value)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+        })
+        .collect()
 }
 
 /// As the C library takes it; `None` for what no program can have been started with.

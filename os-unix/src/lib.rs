@@ -15,6 +15,9 @@
 //! | [`generation`] | whether this is still the process that it was (fork) |
 //! | [`start`] | exec of this image with exactly the descriptors the child needs; fork |
 //! | [`status`] | how a child ended, for any number of askers |
+//! | [`forkserver`] | a process of one thread that forks itself on request |
+//! | [`setup`] | what a child changes of what it inherited: streams, umask |
+//! | [`state`] | what a process does: runs, sleeps, is stopped |
 //! | [`lifeline`] | a child's start message, and its end when its parent is gone |
 //! | [`family`] | a process's part in a family: core's protocols over all of these |
 //! | [`image`] | the program that is running: where it lies, and what tells it from others |
@@ -34,6 +37,7 @@ pub mod cores;
 pub mod deny;
 pub mod error;
 pub mod family;
+pub mod forkserver;
 pub mod futex;
 pub mod generation;
 pub mod headroom;
@@ -42,8 +46,10 @@ pub mod inherited;
 pub mod life;
 pub mod lifeline;
 pub mod pidfd;
+pub mod setup;
 pub mod signal;
 pub mod start;
+pub mod state;
 pub mod status;
 
 pub use error::{OsError, Result};

@@ -257,9 +257,11 @@ fn poll(fd: &OwnedFd, until: Option<Deadline>) -> bool {
 
 /// What /proc says of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Stat {
+pub(crate) struct Stat {
+    /// The letter for what it does.
+    pub(crate) letter: char,
     /// Ended, and not reaped yet.
-    ended: bool,
+    pub(crate) ended: bool,
     /// When it started, in ticks since the boot.
     started: u64,
 }
@@ -271,10 +273,11 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let threads: u64 = fields.nth(16)?.parse().ok()?;
     let started = fields.nth(1)?.parse().ok()?;
     // The first thread of a process may be a zombie long before the others end.
-    Some(Stat { ended: matches!(state, "Z" | "X" | "x") && threads <= 1, started })
+    let letter = state.chars().next()?;
+    Some(Stat { letter, ended: matches!(letter, 'Z' | 'X' | 'x') && threads <= 1, started })
 }
 
-fn stat(pid: u32) -> Option<Stat> {
+pub(crate) fn stat(pid: u32) -> Option<Stat> {
     let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(&String::from_utf8_lossy(&bytes))
 }
@@ -315,10 +318,10 @@ mod tests {
                 "12 (a) R (b) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 {threads} 18 777 20"
             )
         };
-        let parsed = |ended| Some(Stat { ended, started: 777 });
-        assert_eq!(parse_stat(&text("S", 1)), parsed(false));
-        assert_eq!(parse_stat(&text("Z", 1)), parsed(true));
-        assert_eq!(parse_stat(&text("Z", 3)), parsed(false), "other threads live");
+        let parsed = |letter, ended| Some(Stat { letter, ended, started: 777 });
+        assert_eq!(parse_stat(&text("S", 1)), parsed('S', false));
+        assert_eq!(parse_stat(&text("Z", 1)), parsed('Z', true));
+        assert_eq!(parse_stat(&text("Z", 3)), parsed('Z', false), "other threads live");
         assert_eq!(parse_stat("12 (a"), None);
     }
 

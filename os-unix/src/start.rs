@@ -12,6 +12,7 @@
 //! - C3 It writes to its own stack and to `Job`, which nobody else looks at until the calling thread goes on.
 
 use crate::error::{OsError, Result, errno};
+use crate::forkserver::Reported;
 use crate::pidfd::PidFd;
 use crate::status::ExitStatus;
 use std::ffi::{CStr, CString};
@@ -57,11 +58,18 @@ pub struct Child {
     pub(crate) status: OnceLock<ExitStatus>,
     /// Held by the one thread that is about to reap it.
     pub(crate) reaping: Mutex<()>,
+    /// Of a fork server's fork: where that tells how it ended.
+    pub(crate) reported: Option<Reported>,
 }
 
 impl Child {
     fn new(process: PidFd) -> Self {
-        Self { process, status: OnceLock::new(), reaping: Mutex::new(()) }
+        Self { process, status: OnceLock::new(), reaping: Mutex::new(()), reported: None }
+    }
+
+    /// One that a fork server started for this process.
+    pub(crate) fn reported(process: PidFd, reported: Reported) -> Self {
+        Self { reported: Some(reported), ..Self::new(process) }
     }
 
     /// Its number. Another process may have it once this one was reaped.

@@ -34,7 +34,7 @@ impl ExitStatus {
     }
 
     /// From what `waitpid` would give.
-    fn from_wait_status(status: i32) -> Self {
+    pub(crate) fn from_wait_status(status: i32) -> Self {
         if libc::WIFEXITED(status) {
             Self::Code(libc::WEXITSTATUS(status))
         } else if libc::WIFSIGNALED(status) {
@@ -91,6 +91,14 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 /// Waits until `child` has ended, reaps it, and says how it ended. Any number of times, from any thread.
 pub fn wait(child: &Child) -> ExitStatus {
     loop {
+        if let Some(reported) = &child.reported {
+            let _ = child.process.wait_gone(None);
+            reported.wait(None);
+            if let Some(status) = try_wait(child) {
+                return status;
+            }
+            continue;
+        }
         if child.process.fd().is_some() {
             let _ = child.process.wait_gone(None);
             if let Some(status) = try_wait(child) {
@@ -131,8 +139,44 @@ pub fn wait_deadline(child: &Child, until: Deadline) -> Option<ExitStatus> {
         if !child.process.wait_gone(Some(until)) {
             return try_wait(child);
         }
+        if let Some(reported) = &child.reported {
+            reported.wait(Some(until));
+            return try_wait(child);
+        }
     }
 }
+
+/// Waits until one of `children` has ended, and says which, by its place; reaps it. `None` when there are none.
+pub fn wait_any(children: &[&Child]) -> Option<usize> {
+    if children.is_empty() {
+        return None;
+    }
+    loop {
+        if let Some(place) = children.iter().position(|child| try_wait(child).is_some()) {
+            return Some(place);
+        }
+        let mut entries: Vec<_> = children
+            .iter()
+            .filter_map(|child| child.process.fd())
+            .map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+            .collect();
+        // Those without a descriptor are looked at again and again.
+        let time = if entries.len() == children.len() { -1 } else { RECHECK_MILLIS };
+        // SAFETY: as many entries as said, writable.
+        let ready =
+            unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, time) };
+        if ready > 0 {
+            // One that has ended, and whose status is still on its way.
+            for child in children.iter().filter(|child| child.process.is_gone()) {
+                if let Some(reported) = &child.reported {
+                    reported.wait(None);
+                }
+            }
+        }
+    }
+}
+
+const RECHECK_MILLIS: i32 = 20;
 
 /// What `waitid` found.
 enum Found {
@@ -143,6 +187,16 @@ enum Found {
 }
 
 fn reap(child: &Child) -> Option<ExitStatus> {
+    if let Some(reported) = &child.reported {
+        return match reported.look() {
+            // The server is gone; the process need not be.
+            Some(ExitStatus::Unknown) => child
+                .process
+                .is_gone()
+                .then(|| kept_by_kernel(child).unwrap_or(ExitStatus::Unknown)),
+            told => told,
+        };
+    }
     let found = match child.process.fd() {
         Some(fd) => match waitid(libc::P_PIDFD, fd.as_raw_fd() as u32, libc::WNOHANG) {
             // Before Linux 5.4.
