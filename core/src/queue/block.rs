@@ -98,6 +98,10 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     /// Takes the block set aside for the reply to `request`.
     pub(super) fn take_pair(&self, request: u32) -> Option<u32> {
         let pair = request + 1;
+        // A slot that was overwritten can name the last block of all, which is a pair itself.
+        if !self.known(pair) {
+            return None;
+        }
         loop {
             let w = self.block_word(pair);
             match w.state() {

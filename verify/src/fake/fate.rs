@@ -74,6 +74,8 @@ struct Run {
     fate: Fate,
     passed: usize,
     dying: bool,
+    /// Outside loom: every point that it passed.
+    trail: Vec<Point>,
 }
 
 #[cfg(offspring_loom)]
@@ -83,6 +85,16 @@ loom::thread_local! {
 #[cfg(not(offspring_loom))]
 thread_local! {
     static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
+}
+
+thread_local! {
+    static TRAIL: RefCell<Vec<Point>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Every point that this thread's last run passed, the one where it died included; always empty under loom.
+#[must_use]
+pub fn trail() -> Vec<Point> {
+    TRAIL.with_borrow(Clone::clone)
 }
 
 /// How often each point was passed, by number, in all runs of this program.
@@ -106,11 +118,15 @@ pub fn dying() -> bool {
 /// Runs `body` in this thread under `fate`.
 pub(super) fn under<R>(fate: &Fate, body: impl FnOnce() -> R) -> Result<R, Crashed> {
     set_hook(Some(at_point));
-    RUN.with(|run| *run.borrow_mut() = Some(Run { fate: fate.clone(), passed: 0, dying: false }));
+    RUN.with(|run| {
+        *run.borrow_mut() =
+            Some(Run { fate: fate.clone(), passed: 0, dying: false, trail: Vec::new() })
+    });
     let result = catch_unwind(AssertUnwindSafe(body));
     RUN.with(|run| {
         if let Some(run) = run.borrow_mut().take() {
             run.fate.most_points.fetch_max(run.passed, Ordering::Relaxed);
+            TRAIL.set(run.trail);
         }
     });
     result.map_err(|panic| match panic.downcast::<Crashed>() {
@@ -126,6 +142,9 @@ fn at_point(point: Point) {
         let run = run.as_mut().filter(|run| !run.dying)?;
         let here = run.passed;
         run.passed += 1;
+        if !cfg!(offspring_loom) {
+            run.trail.push(point);
+        }
         PASSED[point as usize].fetch_add(1, Ordering::Relaxed);
         run.dying = here == run.fate.at;
         run.dying.then(|| run.fate.clone())

@@ -37,7 +37,7 @@
 mod fate;
 mod futex;
 
-pub use fate::{Fate, dying, tally};
+pub use fate::{Fate, dying, tally, trail};
 
 use futex::{Clock, Futex};
 use offspring_core::points::{Point, hit};

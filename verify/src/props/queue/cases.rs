@@ -10,6 +10,9 @@ pub(super) const MOST_MESSAGE: usize = 1200;
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Put(usize),
+    /// So many of one length each.
+    PutMany(Vec<usize>),
+    GetMany(usize),
     Get,
     Lease,
     Commit(Index),
@@ -55,7 +58,9 @@ fn act() -> impl Strategy<Value = Act> {
     let index = any::<Index>;
     let op = prop_oneof![
         8 => len().prop_map(Op::Put),
+        3 => prop::collection::vec(len(), 1..=11).prop_map(Op::PutMany),
         6 => Just(Op::Get),
+        3 => (1..=11usize).prop_map(Op::GetMany),
         5 => Just(Op::Lease),
         3 => index().prop_map(Op::Commit),
         3 => index().prop_map(Op::GiveBack),
@@ -76,7 +81,8 @@ fn act() -> impl Strategy<Value = Act> {
 pub(super) fn case() -> impl Strategy<Value = Case> {
     let inline = prop_oneof![Just(0u32), Just(8), Just(48)];
     let limit = prop_oneof![4 => Just(0u8), 1 => Just(2)];
-    let options = (1..=4u32, inline, any::<bool>(), limit).prop_map(
+    let capacity = prop_oneof![3 => 1..=4u32, 1 => 5..=12u32];
+    let options = (capacity, inline, any::<bool>(), limit).prop_map(
         |(capacity, inline, replies, most_deliveries)| Options {
             capacity,
             inline,

@@ -7,7 +7,7 @@ use super::Extent;
 use super::cases::{Act, MOST_MESSAGE, Op, case};
 use super::shared::{Q, Shared};
 use crate::commit::{self, Committed};
-use crate::fake::{Fate, reference};
+use crate::fake::{Fate, reference, trail};
 use offspring_core::points::Point;
 use offspring_core::queue::{
     Answer, Buffer, GetError, InUse, LeaseToken, Message, Mode, PutError, Replied, ReplyError,
@@ -168,7 +168,9 @@ impl Run<'_> {
         let died = match &act.op {
             Op::Put(len) => self.put(who, act.dies, *len, false)?,
             Op::Request(len) => self.put(who, act.dies, *len, true)?,
+            Op::PutMany(lens) => self.put_many(who, act.dies, lens)?,
             Op::Get => self.take(who, act.dies, Mode::Get)?,
+            Op::GetMany(most) => self.get_many(who, act.dies, *most)?,
             Op::Lease => self.take(who, act.dies, Mode::Lease)?,
             Op::Commit(which) => self.commit(who, act.dies, which),
             Op::GiveBack(which) => self.give_back(who, act.dies, which),
@@ -262,9 +264,19 @@ impl Run<'_> {
             Err(PutError::NoReplies) => {
                 prop_assert!(request && !geometry.options().replies);
             }
-            Err(PutError::Closed) => prop_assert!(plain.closed),
-            Err(PutError::TooLarge { .. }) => prop_assert!(len > MOST_MESSAGE && !plain.closed),
-            Err(PutError::NoRoom) => {
+            Err(why) => self.refused(why, len, inline, in_use)?,
+        }
+        Ok(false)
+    }
+
+    /// Whether a message of `len` bytes, next in turn, had to be refused so.
+    fn refused(&self, why: PutError, len: usize, inline: bool, in_use: usize) -> Checked {
+        let (plain, geometry) = (&self.plain, &self.shared.geometry);
+        let slot = plain.tail % plain.slots.len();
+        match why {
+            PutError::Closed => prop_assert!(plain.closed),
+            PutError::TooLarge { .. } => prop_assert!(len > MOST_MESSAGE && !plain.closed),
+            PutError::NoRoom => {
                 // All blocks of the class, and of the next, less the one kept for leases.
                 let least = match (geometry.class_for(len), geometry.inline()) {
                     (Some(0), 1..) => 5,
@@ -273,10 +285,89 @@ impl Run<'_> {
                 };
                 prop_assert!(!inline && in_use >= least, "no room, {} blocks in use", in_use);
             }
-            Err(PutError::Full) => {
+            PutError::Full => {
                 prop_assert!(plain.slots[slot] && !plain.closed, "slot {} was free", slot);
             }
-            Err(why) => prop_assert!(false, "{:?}", why),
+            why => prop_assert!(false, "{:?}", why),
+        }
+        Ok(())
+    }
+
+    /// The next item to be put, of that length, and whether it lies in its slot.
+    fn next_item(&mut self, len: usize) -> (Item, bool) {
+        let id = self.plain.ids;
+        self.plain.ids += 1;
+        let inline = len <= self.shared.geometry.inline() && self.limit == 0;
+        (Item { id, len, slot: None, in_block: !inline, back: 0 }, inline)
+    }
+
+    fn put_many(
+        &mut self,
+        who: (usize, u16),
+        dies: Option<usize>,
+        lens: &[usize],
+    ) -> Checked<bool> {
+        let items: Vec<_> = lens.iter().map(|len| self.next_item(*len)).collect();
+        let bytes: Vec<_> = items.iter().map(|(item, _)| content(item.id, item.len)).collect();
+        let messages: Vec<_> = bytes.iter().map(|bytes| message(bytes)).collect();
+        let done = self.play(who, dies, |q| q.try_put_many(&messages));
+        let (put, claimed, why) = match done {
+            Ok(Ok(())) => (items.len(), items.len(), None),
+            Ok(Err((put, why))) => (put, put, Some(why)),
+            Err(_) => {
+                // What was claimed and not committed is void.
+                let trail = trail();
+                let passed = |point| trail.iter().filter(|passed| **passed == point).count();
+                (passed(Point::PutCommitted), passed(Point::PutClaimed), None)
+            }
+        };
+        for (mut item, _) in items[..put].iter().cloned() {
+            let slot = self.plain.tail % self.plain.slots.len();
+            prop_assert!(!self.plain.closed && !self.plain.slots[slot], "slot {} was taken", slot);
+            item.slot = Some(slot);
+            self.plain.enters(item);
+        }
+        self.plain.tail += claimed - put;
+        if let Some(why) = why {
+            let in_use = self.auditor(|q| q.in_use()).blocks;
+            self.refused(why, items[put].0.len, items[put].1, in_use)?;
+        }
+        Ok(done.is_err())
+    }
+
+    fn get_many(&mut self, who: (usize, u16), dies: Option<usize>, most: usize) -> Checked<bool> {
+        // A death must leave no doubt about which items it hit.
+        let clear = self.limit == 0 && self.plain.returned.is_empty() && !self.plain.unswept;
+        let in_slots = self.plain.ring.front().is_none_or(|item| !item.in_block);
+        let dies = dies.filter(|_| clear && in_slots);
+        let mut copied: Vec<_> = (0..most).map(|_| Copied::default()).collect();
+        let done = self.play(who, dies, |q| q.try_take_many(true, &mut copied));
+        let Ok(done) = done else {
+            let trail = trail();
+            let passed = |point| trail.iter().filter(|passed| **passed == point).count();
+            let (taken, claimed) = (passed(Point::GetCommitted), passed(Point::GetClaimed));
+            for copied in &copied[..taken] {
+                let item = self.plain.leaves(&copied.bytes)?;
+                self.plain.ends(item.id, None);
+            }
+            for _ in taken..claimed {
+                let item = self.plain.ring.pop_front().expect("it was claimed");
+                self.plain.give_back(item, self.limit);
+            }
+            return Ok(true);
+        };
+        match done {
+            Ok(taken) => {
+                prop_assert!((1..=most).contains(&taken), "{} of {}", taken, most);
+                for copied in &copied[..taken] {
+                    let item = self.plain.leaves(&copied.bytes)?;
+                    self.plain.ends(item.id, None);
+                }
+            }
+            Err((taken, why)) => {
+                prop_assert_eq!(taken, 0);
+                self.nothing(who, Mode::Get, why)?;
+            }
         }
         Ok(false)
     }
@@ -285,7 +376,6 @@ impl Run<'_> {
         // A death must leave no doubt about which item it hit.
         let clear = self.limit == 0 && self.plain.returned.len() < 2 && !self.plain.unswept;
         let dies = dies.filter(|_| clear);
-        let in_use = self.auditor(|q| q.in_use()).blocks;
         let mut copied = Copied::default();
         let taken = self.play(who, dies, |q| q.try_take(mode, true, &mut copied));
         let plain = &mut self.plain;
@@ -302,9 +392,6 @@ impl Run<'_> {
                 return Ok(true);
             }
         };
-        let mine = plain.held.iter().filter(|held| held.number == who.0).count() as u32;
-        let others = plain.held.iter().any(|held| held.number != who.0);
-        let nothing = plain.ring.is_empty() && plain.returned.is_empty();
         match taken {
             Ok(Taken::Item) => {
                 prop_assert_eq!(mode, Mode::Get);
@@ -317,21 +404,34 @@ impl Run<'_> {
                 prop_assert_eq!(u32::from(token.deliveries()), item.back.min(255), "{:?}", item);
                 plain.held.push(Held { number: who.0, token, item });
             }
-            Err(GetError::Empty) => prop_assert!(nothing && !plain.closed, "not empty"),
-            Err(GetError::Closed) => {
+            Err(why) => self.nothing(who, mode, why)?,
+        }
+        Ok(false)
+    }
+
+    /// Whether there had to be nothing, for that reason.
+    fn nothing(&self, who: (usize, u16), mode: Mode, why: GetError) -> Checked {
+        let plain = &self.plain;
+        let mine = plain.held.iter().filter(|held| held.number == who.0).count() as u32;
+        let others = plain.held.iter().any(|held| held.number != who.0);
+        let nothing = plain.ring.is_empty() && plain.returned.is_empty();
+        match why {
+            GetError::Empty => prop_assert!(nothing && !plain.closed, "not empty"),
+            GetError::Closed => {
                 prop_assert!(nothing && plain.closed && plain.held.is_empty(), "not at the end");
             }
-            Err(GetError::Leased { mine: m, others: o }) => {
+            GetError::Leased { mine: m, others: o } => {
                 prop_assert!(nothing && plain.closed, "not at the end");
                 prop_assert_eq!((m, o), (mine, others));
                 prop_assert!(mine > 0 || others);
             }
-            Err(GetError::NoRoom) => {
+            GetError::NoRoom => {
+                let in_use = self.auditor(|q| q.in_use()).blocks;
                 prop_assert!(mode == Mode::Lease && in_use >= 6, "{} blocks in use", in_use);
             }
-            Err(why) => prop_assert!(false, "{:?}", why),
+            why => prop_assert!(false, "{:?}", why),
         }
-        Ok(false)
+        Ok(())
     }
 
     /// One of the leases of `number`.
@@ -553,7 +653,9 @@ impl Run<'_> {
         let (left, dump) = self.auditor(|q| (q.in_use(), format!("{:?}", q.dump())));
         prop_assert_eq!(left, InUse::default(), "{}", dump);
         prop_assert_eq!(self.shared.members().iter().count(), 1, "the dead left their indices");
-        if !self.plain.closed {
+        // Where each takes a block, there may be fewer blocks than slots.
+        let enough = self.plain.slots.len() <= 4 || self.next_item(4).1;
+        if !self.plain.closed && enough {
             for _ in 0..self.plain.slots.len() {
                 self.put(who, None, 4, false)?;
             }
