@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 WINEPREFIX=$(realpath -m "${OFFSPRING_WINEPREFIX:-${CARGO_TARGET_DIR:-$here/../target}/wine}")
 export WINEPREFIX
-export WINEDEBUG=${WINEDEBUG:--all} WINEDLLOVERRIDES="mscoree,mshtml="
+export WINEDEBUG=${WINEDEBUG:--all} WINEDLLOVERRIDES="mscoree,mshtml,winedbg.exe="
 
 if ! [ -e "$WINEPREFIX/ready" ]; then
     mkdir -p "$WINEPREFIX"

@@ -6,11 +6,29 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`at_exit`] | what this process does when it ends |
 //! | [`clock`] | monotonic time, and what is left until a deadline |
 //! | [`error`] | what was attempted, on what, and the error's number |
+//! | [`generation`] | whether this is still the process that it was: always |
+//! | [`image`] | the program that is running: where it lies, and what tells it from others |
+//! | [`inherited`] | what a program was started with: arguments, environment, handles |
+//! | [`job`] | a child that ends with its parent |
+//! | [`lifeline`] | a child's start message, and its end when its parent is gone |
+//! | [`signal`] | the ways to end a process |
+//! | [`start`] | a program started with exactly the handles that it needs |
+//! | [`status`] | how a child ended, for any number of askers |
 
+pub mod at_exit;
 pub mod clock;
 pub mod error;
+pub mod generation;
+pub mod image;
+pub mod inherited;
+pub mod job;
+pub mod lifeline;
+pub mod signal;
+pub mod start;
+pub mod status;
 
 pub use error::{OsError, Result};
 

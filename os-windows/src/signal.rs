@@ -1,0 +1,28 @@
+//! The ways to end a process, by portable names. Windows has no signals: both end it at once, with an exit code that
+//! says which it was.
+
+/// Ends a process. Unlike on Unix it cannot handle or refuse it. Its exit code is [`CODE`], which is Python's.
+pub const TERMINATE: i32 = 15;
+
+/// Ends a process. Its exit code is [`CODE`] with this number in the lowest bits.
+pub const KILL: i32 = 9;
+
+/// What stands for the end of a process that gave up (`abort`). It cannot be sent.
+pub const ABORT: i32 = 6;
+
+/// The exit code of a process that was terminated; the same that Python's `terminate` gives.
+pub const CODE: u32 = 0x1_0000;
+
+/// The exit code that tells of `signal`; `None` for one that cannot be sent.
+pub(crate) fn exit_code(signal: i32) -> Option<u32> {
+    match signal {
+        TERMINATE => Some(CODE),
+        KILL => Some(CODE | KILL as u32),
+        _ => None,
+    }
+}
+
+/// The opposite of [`exit_code`].
+pub(crate) fn of_exit_code(code: u32) -> Option<i32> {
+    [TERMINATE, KILL].into_iter().find(|signal| exit_code(*signal) == Some(code))
+}

@@ -1,0 +1,173 @@
+//! How a child ended, for any number of askers: a process's handle keeps it.
+
+use crate::signal;
+use crate::start::Child;
+use offspring_core::wait::Deadline;
+use std::fmt;
+use std::os::windows::io::AsRawHandle;
+use windows_sys::Win32::Foundation as win;
+use windows_sys::Win32::System::Threading::GetExitCodeProcess;
+
+/// How a process ended.
+///
+/// The system tells an exit code and nothing else. Those of [`Child::send_signal`] are told as signals, Python's own
+/// `terminate` among them, and those of exceptions that nobody handled as exceptions; a program that exits with
+/// such a code cannot be told from them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ExitStatus {
+    /// It exited with this code. Codes from 2^31 on are negative.
+    Code(i32),
+    /// It was ended from outside.
+    Signal {
+        /// [`TERMINATE`](signal::TERMINATE) or [`KILL`](signal::KILL).
+        signal: i32,
+        /// Never, here.
+        core_dumped: bool,
+    },
+    /// An exception ended it.
+    Exception {
+        /// The exception's code, such as 0xc0000005.
+        code: u32,
+    },
+    /// It ended, and the system does not tell how.
+    Unknown,
+}
+
+impl ExitStatus {
+    /// Whether it exited with code 0.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// The number of the signal that ended it, or of the one by which Unix would have told of the exception that did.
+    #[must_use]
+    pub fn signal(self) -> Option<i32> {
+        match self {
+            Self::Signal { signal, .. } => Some(signal),
+            Self::Exception { code } => {
+                EXCEPTIONS.iter().find(|(known, ..)| *known == code).map(|(_, signal, _)| *signal)
+            }
+            _ => None,
+        }
+    }
+
+    /// From the system's exit code.
+    #[must_use]
+    pub fn from_exit_code(code: u32) -> Self {
+        if let Some(signal) = signal::of_exit_code(code) {
+            return Self::Signal { signal, core_dumped: false };
+        }
+        if EXCEPTIONS.iter().any(|(known, ..)| *known == code) {
+            return Self::Exception { code };
+        }
+        Self::Code(code as i32)
+    }
+}
+
+/// Exceptions that end processes: code, the signal that Unix has for it, name.
+const EXCEPTIONS: [(u32, i32, &str); 13] = [
+    (win::STATUS_CONTROL_C_EXIT as u32, 2, "control-C"),
+    (win::STATUS_ILLEGAL_INSTRUCTION as u32, 4, "an illegal instruction"),
+    (win::STATUS_PRIVILEGED_INSTRUCTION as u32, 4, "a privileged instruction"),
+    (win::STATUS_BREAKPOINT as u32, 5, "a breakpoint"),
+    (win::STATUS_STACK_BUFFER_OVERRUN as u32, signal::ABORT, "abort, or a check that failed"),
+    (win::STATUS_HEAP_CORRUPTION as u32, signal::ABORT, "heap corruption"),
+    (win::STATUS_IN_PAGE_ERROR as u32, 7, "a page that could not be read"),
+    (win::STATUS_DATATYPE_MISALIGNMENT as u32, 7, "a misaligned access"),
+    (win::STATUS_INTEGER_DIVIDE_BY_ZERO as u32, 8, "a division by zero"),
+    (win::STATUS_INTEGER_OVERFLOW as u32, 8, "an integer overflow"),
+    (win::STATUS_ACCESS_VIOLATION as u32, 11, "an access violation"),
+    (win::STATUS_STACK_OVERFLOW as u32, 11, "a stack overflow"),
+    (win::STATUS_GUARD_PAGE_VIOLATION as u32, 11, "a guard page violation"),
+];
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            // Large codes are read in hexadecimal, as the system's headers have them.
+            Self::Code(code) if code < 0 => write!(f, "exited with code {code:#x}"),
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal { signal, .. } => match signal_name(signal) {
+                Some(name) => write!(f, "killed by {name}"),
+                None => write!(f, "killed by signal {signal}"),
+            },
+            Self::Exception { code } => {
+                let known = EXCEPTIONS.iter().find(|(known, ..)| *known == code);
+                let name = known.map_or("an exception", |(_, _, name)| *name);
+                write!(f, "ended by {name} ({code:#x})")
+            }
+            Self::Unknown => write!(f, "ended, and how is not known"),
+        }
+    }
+}
+
+/// The usual name of a signal that can end a process.
+#[must_use]
+pub fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        2 => "SIGINT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        signal::ABORT => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        signal::KILL => "SIGKILL",
+        11 => "SIGSEGV",
+        signal::TERMINATE => "SIGTERM",
+        _ => return None,
+    })
+}
+
+/// How `child` ended. Blocks until it has.
+pub fn wait(child: &Child) -> ExitStatus {
+    while !child.wait_gone(None) {}
+    told(child)
+}
+
+/// How `child` ended; `None` while it has not.
+#[must_use]
+pub fn try_wait(child: &Child) -> Option<ExitStatus> {
+    child.is_gone().then(|| told(child))
+}
+
+/// As [`wait`], until `until` at the latest; then `None`.
+#[must_use]
+pub fn wait_deadline(child: &Child, until: Deadline) -> Option<ExitStatus> {
+    child.wait_gone(Some(until)).then(|| told(child))
+}
+
+/// Of a child that has ended.
+fn told(child: &Child) -> ExitStatus {
+    let mut code = 0;
+    // SAFETY: an open handle of a process, with all rights, and a writable answer.
+    if unsafe { GetExitCodeProcess(child.handle().as_raw_handle(), &mut code) } == 0 {
+        return ExitStatus::Unknown;
+    }
+    ExitStatus::from_exit_code(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_reads_like_a_sentence() {
+        let text = |code| ExitStatus::from_exit_code(code).to_string();
+        assert_eq!(text(3), "exited with code 3");
+        assert_eq!(text(0x1_0000), "killed by SIGTERM");
+        assert_eq!(text(0x1_0009), "killed by SIGKILL");
+        assert_eq!(text(0xc000_0005), "ended by an access violation (0xc0000005)");
+        assert_eq!(text(0xc000_0022), "exited with code 0xc0000022");
+    }
+
+    #[test]
+    fn exceptions_are_told_as_unix_tells_them() {
+        let signal = |code| ExitStatus::from_exit_code(code).signal();
+        assert_eq!(signal(0xc000_0409), Some(signal::ABORT));
+        assert_eq!(signal(0xc000_0005).and_then(signal_name), Some("SIGSEGV"));
+        assert_eq!(signal(1), None);
+        // Python's code of `terminate`, for which it says -15.
+        assert_eq!(signal(0x1_0000), Some(15));
+    }
+}
