@@ -8,6 +8,7 @@
 //! | [`member`] | which processes use an object, by small indices that its words can hold |
 //! | [`process`] | the name of a process, and whether it lives |
 //! | [`wait`], [`block_on`] | an event count that heals itself, and the one loop that sleeps on it |
+//! | [`parking`] | who sleeps on which word, for systems without a futex between processes |
 //! | `part` | one process's part in a family, over a platform's system calls (feature `std`) |
 //! | [`points`] | named places where a test may kill |
 //! | [`prim`] | atomics and cells: the machine's, or loom's under `--cfg offspring_loom` |
@@ -28,6 +29,7 @@ compile_error!(
 pub mod block_on;
 pub mod family;
 pub mod member;
+pub mod parking;
 #[cfg(all(feature = "std", not(offspring_loom)))]
 pub mod part;
 pub mod points;

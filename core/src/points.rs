@@ -106,6 +106,13 @@ points! {
     WaitArmed = "wait.armed",
     WaitBefore = "wait.before",
     WaitAfter = "wait.after",
+    // Parking, where the system has no futex.
+    ParkRecorded = "park.recorded",
+    ParkParked = "park.parked",
+    ParkUnparked = "park.unparked",
+    ParkChosen = "park.chosen",
+    ParkRung = "park.rung",
+    ParkCleared = "park.cleared",
     DeathCounted = "death.counted",
     DeathWoken = "death.woken",
     // Family: lock.

@@ -6,6 +6,14 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`arena`] | one anonymous section of shared pages, committed in ranges |
+//! | [`headroom`] | how much memory may still be committed |
+//! | [`park`], [`event`] | sleep on several shared words at once; wake |
+//! | [`barrier`] | plain fences |
+//! | [`life`], [`peers`] | whose a lane is, and whether that process lives |
+//! | [`process`] | a process named for good, however its id is re-used |
+//! | [`family`] | a process's part in a family: core's protocols over all of these |
+//! | [`cores`] | whether this process has one processor only |
 //! | [`at_exit`] | what this process does when it ends |
 //! | [`clock`] | monotonic time, and what is left until a deadline |
 //! | [`error`] | what was attempted, on what, and the error's number |
@@ -18,14 +26,24 @@
 //! | [`start`] | a program started with exactly the handles that it needs |
 //! | [`status`] | how a child ended, for any number of askers |
 
+pub mod arena;
 pub mod at_exit;
+pub mod barrier;
 pub mod clock;
+pub mod cores;
 pub mod error;
+pub mod event;
+pub mod family;
 pub mod generation;
+pub mod headroom;
 pub mod image;
 pub mod inherited;
 pub mod job;
+pub mod life;
 pub mod lifeline;
+pub mod park;
+pub mod peers;
+pub mod process;
 pub mod signal;
 pub mod start;
 pub mod status;

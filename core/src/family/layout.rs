@@ -4,6 +4,7 @@
 //! 0         FamilyHead      magic, version, sizes, family id, barrier mode, epoch, family lock, high-water marks
 //! 4 KiB     process table   4096 x 64 B
 //! 512 KiB   lane table      8192 x 128 B
+//! 1.5 MiB   parking         256 x 1 KiB, where the system has no futex
 //! 2 MiB     region table    65536 x 64 B
 //! 8 MiB     regions         whole pages; each begins with a RegionHead
 //! ```
@@ -26,6 +27,8 @@ pub const REGION_MAGIC: u32 = u32::from_le_bytes(*b"regn");
 pub const PROCESSES_AT: usize = 4 << 10;
 /// Where the lane table begins, in bytes.
 pub const LANES_AT: usize = 512 << 10;
+/// Where the buckets of [`parking`](crate::parking) begin, in bytes.
+pub const PARKING_AT: usize = LANES_AT + MOST_LANES * 128;
 /// Where the region table begins, in bytes.
 pub const REGIONS_AT: usize = 2 << 20;
 /// Where the regions themselves begin, in bytes.
@@ -212,7 +215,10 @@ const _: () = {
     assert!(size_of::<RegionEntry>() == 64);
     assert!(size_of::<RegionHead>() == 64);
     assert!(PROCESSES_AT + MOST_PROCESSES * size_of::<ProcessEntry>() <= LANES_AT);
-    assert!(LANES_AT + MOST_LANES * size_of::<LaneEntry>() <= REGIONS_AT);
+    assert!(LANES_AT + MOST_LANES * size_of::<LaneEntry>() <= PARKING_AT);
+    let parking = crate::parking::BUCKETS * size_of::<crate::parking::Bucket>();
+    assert!(PARKING_AT + parking <= REGIONS_AT && PARKING_AT.is_multiple_of(64));
+    assert!(crate::parking::MOST_LANES == MOST_LANES);
     assert!(REGIONS_AT + MOST_REGIONS * size_of::<RegionEntry>() <= HEAP_AT as usize);
     assert!(HEAP_AT.is_multiple_of(GRANULE));
     assert!(MOST_PROCESSES <= 1 << 16 && MOST_REGIONS <= 1 << 16);
