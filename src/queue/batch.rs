@@ -1,6 +1,6 @@
 //! Several values in one call.
 
-use super::place::Core;
+use super::unbounded::Core;
 use super::{Queue, Until};
 use crate::error::{Error, Kind, Refused, Result};
 use crate::value::{self, Bytes, Place};

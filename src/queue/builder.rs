@@ -1,12 +1,16 @@
 //! Options of a queue.
 
 use super::Queue;
+use super::unbounded::Chained;
 use crate::error::{Error, Kind, Result, Subject};
-use offspring_core::queue::{MOST_SLOTS, Options};
+use offspring_core::queue::{Geometry, MOST_SLOTS, Options};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
+
+/// Slots of the smallest ring of an unbounded queue.
+const FIRST_RING: usize = 256;
 
 /// Options of a [`Queue`]; see [`Queue::builder`].
 #[must_use = "a builder does nothing until `build`"]
@@ -14,6 +18,7 @@ pub struct Builder<T, R = ()> {
     options: Options,
     capacity: usize,
     max_deliveries: u32,
+    chained: Option<Chained>,
     makes: PhantomData<fn(T) -> (T, R)>,
 }
 
@@ -29,7 +34,13 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Builder<T
         // variant. Longer values (strings, vectors) go to a block.
         let inline = (size_of::<T>() + 2).clamp(16, 240) as u32;
         let options = Options { inline, ..Options::default() };
-        Self { options, capacity: options.capacity as usize, max_deliveries: 0, makes: PhantomData }
+        Self {
+            options,
+            capacity: options.capacity as usize,
+            max_deliveries: 0,
+            chained: None,
+            makes: PhantomData,
+        }
     }
 
     /// How many items it holds, 1 to 16 777 215. Without this, 1024.
@@ -72,6 +83,29 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Builder<T
         self
     }
 
+    /// Lets it grow: when its ring is full, another one follows, each as large as the chain is long, and a ring that is empty goes.
+    /// [`capacity`](Self::capacity) is that of the smallest ring, 256 without it; [`class_bytes`](Self::class_bytes) counts for each.
+    ///
+    /// `put` waits for nothing then, but at [`max_bytes`](Self::max_bytes); where the system has no memory left it says so. A
+    /// *stopped* process that holds an item in a ring keeps that ring and those behind it; others pass it.
+    pub fn unbounded(mut self) -> Self {
+        if self.chained.is_none() {
+            self.capacity = FIRST_RING;
+            self.chained = Some(Chained { most_bytes: 0 });
+        }
+        self
+    }
+
+    /// Bytes of memory that an [unbounded](Self::unbounded) queue (which this makes it) may take, at least about 64 KiB; beyond,
+    /// `put` waits as in a bounded one. One message of each size always fits; puts at the same time may exceed it by what each
+    /// takes.
+    pub fn max_bytes(self, bytes: usize) -> Self {
+        let mut it = self.unbounded();
+        // 0 would be no limit.
+        it.chained = Some(Chained { most_bytes: (bytes as u64).max(1) });
+        it
+    }
+
     /// Makes the queue.
     ///
     /// # Errors
@@ -94,6 +128,16 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Builder<T
             Ok(most) => most,
             Err(_) => return bad("make a queue: `max_deliveries` is 255 at most".into()),
         };
-        Queue::create(options)
+        if let Some(Chained { most_bytes }) = self.chained
+            && most_bytes != 0
+            && let Ok(ring) = Geometry::new(options)
+            && ring.committed_at_first() > most_bytes
+        {
+            let least = ring.committed_at_first();
+            return bad(format!(
+                "make a queue: `max_bytes` of {most_bytes} is less than the {least} that its smallest ring takes"
+            ));
+        }
+        Queue::create(options, self.chained)
     }
 }

@@ -1,7 +1,8 @@
 //! Items on trial.
 
 use super::Queue;
-use super::place::{Attached, Core};
+use super::place::Attached;
+use super::unbounded::Core;
 use crate::error::{Error, Kind, Result};
 use crate::sys::RegionRef;
 use crate::value::{self, Bytes, Place};

@@ -1,4 +1,5 @@
-//! The queue: many producers, many consumers, in any processes of the family; bounded; proof against a kill at any moment.
+//! The queue: many producers, many consumers, in any processes of the family; bounded or growing; proof against a kill at any
+//! moment.
 //!
 //! What a death costs, exactly:
 //!
@@ -8,7 +9,7 @@
 //! - a [`Lease`] hands it over on trial: drop, panic and death give it back, counted, until it is committed.
 //!
 //! A *stopped* process is not dead: it keeps what it holds, and others pass it; a bounded ring stands still once it has
-//! wrapped to a slot that a stopped process is just using.
+//! wrapped to a slot that a stopped process is just using, an unbounded one grows.
 
 mod batch;
 mod builder;
@@ -17,6 +18,7 @@ mod iter;
 mod lease;
 mod place;
 mod ticket;
+mod unbounded;
 
 pub use builder::Builder;
 pub use iter::Iter;
@@ -30,7 +32,8 @@ use crate::value::{self, Bytes, Place};
 use offspring_core::block_on::block_on;
 use offspring_core::queue::{GetError, Message, Mode, Options, PutError, Taken};
 use offspring_core::wait::{Deadline, Wait};
-use place::{Attached, Core};
+use place::Attached;
+use unbounded::{Chained, Core};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -38,7 +41,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A bounded queue that any process of the family can put into and get from.
+/// A queue that any process of the family can put into and get from: bounded, or [growing as it needs](Builder::unbounded).
 ///
 /// A handle: cloning it is cheap, and it travels: as an argument of [`Process::spawn`](crate::Process::spawn), inside any
 /// serialisable value, through other queues, and by `fork`. The queue lives as long as a living process has a handle or a
@@ -164,8 +167,8 @@ impl<T, R> Queue<T, R> {
         Self { at: Arc::new(at), carries: PhantomData }
     }
 
-    fn create(options: Options) -> Result<Self> {
-        Attached::create(options, Self::type_hash()).map(Self::over)
+    fn create(options: Options, chained: Option<Chained>) -> Result<Self> {
+        Attached::create(options, chained, Self::type_hash()).map(Self::over)
     }
 
     fn subject(&self) -> Subject {
@@ -176,9 +179,9 @@ impl<T, R> Queue<T, R> {
         Error::plain(kind, self.subject())
     }
 
-    /// How many items the ring holds.
+    /// How many items it holds at once; `usize::MAX` if it is [unbounded](Builder::unbounded).
     pub fn capacity(&self) -> usize {
-        self.at.core().map_or(0, |core| core.capacity() as usize)
+        self.at.core().map_or(0, |core| core.capacity())
     }
 
     /// A snapshot of how many items a `get` could take: exact while nobody acts. Leased ones do not count. Costs time in proportion.
@@ -219,6 +222,27 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// `capacity` is 0 or more than 16 777 215; no memory; or this process cannot found a family.
     pub fn bounded(capacity: usize) -> Result<Self> {
         Self::builder().capacity(capacity).build()
+    }
+
+    /// A new queue that grows as it needs, with default options and without replies; see [`Builder::unbounded`].
+    ///
+    /// ```
+    /// use offspring::Queue;
+    ///
+    /// let queue = Queue::<u32>::unbounded()?;
+    /// for n in 0..10_000 {
+    ///     queue.try_put(n)?; // never full
+    /// }
+    /// assert_eq!(queue.len(), 10_000);
+    /// assert!((0..10_000).all(|n| queue.get().unwrap() == n));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// No memory; or this process cannot found a family.
+    pub fn unbounded() -> Result<Self> {
+        Self::builder().unbounded().build()
     }
 }
 

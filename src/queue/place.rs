@@ -1,16 +1,17 @@
 //! Where a queue's region has its parts, and how a process gets at them.
 //!
 //! ```text
-//! RegionHead 64 | settings 64 | member table 8 x MEMBERS | ... page: core's queue
+//! RegionHead 64 | settings 64 | member table 8 x MEMBERS | ... page: core's queue, or the words of core's chain
 //! ```
 #![allow(unsafe_code)] // the one place that makes references into the arena for queues
 
+use super::unbounded::{Chained, Core, Rings, Stored};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::family::family;
-use crate::sys::{Family, Object, ObjectError, OsError, RegionRef, RegionSpec};
+use crate::sys::{Family, Object, ObjectError, OsError, RegionRef, RegionSpec, flags};
 use offspring_core::family::{AllocateError, RegionError};
 use offspring_core::prim::{AtomicU32, AtomicU64, Ordering};
-use offspring_core::queue::{Commit, Geometry, Mapped, NoMemory, Options, Queue};
+use offspring_core::queue::{Chain, Commit, Geometry, Mapped, NoMemory, Options, Queue};
 use offspring_core::wait::Adaptive;
 use std::cell::Cell;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -24,7 +25,7 @@ const MEMBERS: u32 = 1000;
 const SETTINGS_AT: u64 = 64;
 const MEMBERS_AT: u64 = 128;
 /// A page on every platform so far (16 KiB on some arm64 kernels).
-const QUEUE_AT: u64 = 16 << 10;
+pub(super) const QUEUE_AT: u64 = 16 << 10;
 
 /// The options of a queue as its maker wrote them, for those who attach.
 #[derive(Default)]
@@ -36,12 +37,16 @@ struct Settings {
     class_bytes: AtomicU64,
     replies: AtomicU32,
     most_deliveries: AtomicU32,
+    /// 1: a chain of rings.
+    chained: AtomicU32,
+    /// Of a chain: how many bytes its rings may take in all; 0: as many as there are.
+    most_bytes: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Settings>() <= 64);
 
 impl Settings {
-    fn write(&self, options: &Options) {
+    fn write(&self, options: &Options, chained: Option<Chained>) {
         // ORDER: Relaxed. The region is published by its entry's word after `init`.
         self.capacity.store(options.capacity, Ordering::Relaxed);
         self.inline.store(options.inline, Ordering::Relaxed);
@@ -49,6 +54,8 @@ impl Settings {
         self.class_bytes.store(options.class_bytes, Ordering::Relaxed);
         self.replies.store(u32::from(options.replies), Ordering::Relaxed);
         self.most_deliveries.store(u32::from(options.most_deliveries), Ordering::Relaxed);
+        self.chained.store(u32::from(chained.is_some()), Ordering::Relaxed);
+        self.most_bytes.store(chained.map_or(0, |it| it.most_bytes), Ordering::Relaxed);
     }
 
     fn read(&self) -> Options {
@@ -61,6 +68,12 @@ impl Settings {
             replies: self.replies.load(Ordering::Relaxed) != 0,
             most_deliveries: self.most_deliveries.load(Ordering::Relaxed) as u8,
         }
+    }
+
+    fn chained(&self) -> Option<Chained> {
+        // ORDER: Relaxed, as above.
+        let most_bytes = self.most_bytes.load(Ordering::Relaxed);
+        (self.chained.load(Ordering::Relaxed) != 0).then_some(Chained { most_bytes })
     }
 }
 
@@ -81,7 +94,7 @@ impl Commit for Pages {
 
 thread_local! {
     /// What the system said when this thread's last commit failed: core's error has no room for it.
-    static COMMIT_FAILED: Cell<Option<OsError>> = const { Cell::new(None) };
+    pub(super) static COMMIT_FAILED: Cell<Option<OsError>> = const { Cell::new(None) };
 }
 
 /// The error for a commit that just failed on this thread.
@@ -93,11 +106,9 @@ pub(crate) fn no_memory(why: NoMemory, subject: Subject) -> Error {
     }
 }
 
-pub(crate) type Core<'a> = Queue<'a, Mapped<Pages>, Family>;
-
 /// One handle's view of a queue. Holds one of this process's handles on the object.
 pub(crate) struct Attached {
-    storage: Mapped<Pages>,
+    pub(super) storage: Stored,
     pub(crate) family: Family,
     pub(crate) region: RegionRef,
     /// This process's member index, with the generation of the process that it was looked up in: a forked child has another.
@@ -105,33 +116,46 @@ pub(crate) struct Attached {
     pub(crate) spin: Adaptive,
     pub(crate) spin_full: Adaptive,
     /// The object itself, for flags.
-    object: Object,
+    pub(super) object: Object,
 }
 
 impl Attached {
     /// A new queue in the arena.
-    pub(crate) fn create(options: Options, type_hash: u64) -> Result<Self> {
+    pub(crate) fn create(
+        options: Options,
+        chained: Option<Chained>,
+        type_hash: u64,
+    ) -> Result<Self> {
         let geometry = Geometry::new(options)
             .map_err(|error| Error::caused(Kind::Options, Subject::None, "make a queue", error))?;
+        let (len, first, flags) = match chained {
+            None => (geometry.len(), geometry.committed_at_first(), 0),
+            // Its words name its rings.
+            Some(_) => (Rings::LEN, Rings::LEN, flags::CARRIES),
+        };
         let spec = RegionSpec {
             kind: KIND,
             version: VERSION,
             type_hash,
-            len: QUEUE_AT + geometry.len(),
+            len: QUEUE_AT + len,
             members_offset: MEMBERS_AT,
             members_count: MEMBERS,
-            flags: 0,
-            committed: QUEUE_AT + geometry.committed_at_first(),
+            flags,
+            committed: QUEUE_AT + first,
         };
         let family = *family()?;
         let object = family
             .allocate(&spec, |base| {
                 // SAFETY: `base` begins a new region of `spec.len` bytes, zeroed and mapped; the settings are atomics inside.
                 let settings = unsafe { &*base.add(SETTINGS_AT as usize).cast::<Settings>() };
-                settings.write(&options);
+                settings.write(&options, chained);
             })
             .map_err(|error| object_error(error, "make a queue", Subject::None))?;
-        Ok(Self::over(family, object, geometry))
+        let at = Self::over(family, object, stored(family, object, geometry, chained));
+        if chained.is_some() {
+            at.core()?.start().map_err(|why| no_memory(why, Subject::None))?;
+        }
+        Ok(at)
     }
 
     /// Another handle on the queue in `region`.
@@ -147,7 +171,9 @@ impl Attached {
         };
         let object = object.map_err(|error| object_error(error, "use the queue", subject))?;
         match Self::check(&object) {
-            Some(geometry) => Ok(Self::over(family, object, geometry)),
+            Some((geometry, chained)) => {
+                Ok(Self::over(family, object, stored(family, object, geometry, chained)))
+            }
             None => {
                 family.leave_object(region);
                 Err(Error::plain(Kind::Corrupt, subject))
@@ -156,19 +182,21 @@ impl Attached {
     }
 
     /// The geometry of a region that says it is a queue; `None` if its settings do not fit it.
-    fn check(object: &Object) -> Option<Geometry> {
+    fn check(object: &Object) -> Option<(Geometry, Option<Chained>)> {
         if object.version() != VERSION || object.len < QUEUE_AT {
             return None;
         }
         // SAFETY: the object is mapped for good and longer than the settings; atomics.
         let settings = unsafe { &*object.pointer.add(SETTINGS_AT as usize).cast::<Settings>() };
         let geometry = Geometry::new(settings.read()).ok()?;
-        (QUEUE_AT + geometry.len() <= object.len).then_some(geometry)
+        let chained = settings.chained();
+        let len = chained.map_or(geometry.len(), |_| Rings::LEN);
+        (QUEUE_AT + len <= object.len).then_some((geometry, chained))
     }
 
-    fn over(family: Family, object: Object, geometry: Geometry) -> Self {
+    fn over(family: Family, object: Object, storage: Stored) -> Self {
         Self {
-            storage: storage(family, object, geometry),
+            storage,
             family,
             region: object.region,
             index: AtomicU64::new(
@@ -189,7 +217,7 @@ impl Attached {
             Some(me) => me,
             None => self.index_slow()?,
         };
-        Ok(Queue::new(&self.storage, &self.family, me))
+        Ok(Core::new(self, me))
     }
 
     #[inline(always)]
@@ -252,7 +280,15 @@ impl Drop for Attached {
     }
 }
 
-fn storage(family: Family, object: Object, geometry: Geometry) -> Mapped<Pages> {
+/// The queue in an object that was made, or checked, for it.
+fn stored(family: Family, object: Object, geometry: Geometry, chained: Option<Chained>) -> Stored {
+    match chained {
+        None => Stored::Ring(ring(family, object, geometry)),
+        Some(chained) => Stored::Chain(Box::new(Rings::new(family, object, geometry, chained))),
+    }
+}
+
+fn ring(family: Family, object: Object, geometry: Geometry) -> Mapped<Pages> {
     // SAFETY: the region is mapped as long as the process lives, and longer than `QUEUE_AT + geometry.len()` (made so, or
     // checked in `check`); its pages were zero, and only core's protocol writes behind QUEUE_AT. The member table and
     // its mark lie before it. M1's memory: `committed` of the spec.
@@ -272,17 +308,24 @@ fn storage(family: Family, object: Object, geometry: Geometry) -> Mapped<Pages> 
 /// Frees the indices of dead members, as nobody in particular.
 fn sweep(family: Family, region: RegionRef, type_hash: u64) {
     if let Ok(object) = family.look(region, KIND, type_hash)
-        && let Some(geometry) = Attached::check(&object)
+        && let Some((geometry, chained)) = Attached::check(&object)
     {
-        Queue::new(&storage(family, object, geometry), &family, 0).recover();
+        match stored(family, object, geometry, chained) {
+            Stored::Ring(ring) => Queue::new(&ring, &family, 0).recover(),
+            Stored::Chain(rings) => Chain::new(&*rings, &family, 0, 0).recover(),
+        };
     }
 }
 
 /// Tells a collector which regions the messages of a queue name.
 pub(crate) fn trace(family: &Family, object: &Object, found: &mut dyn FnMut(RegionRef)) {
-    let Some(geometry) = Attached::check(object) else { return };
-    let storage = storage(*family, *object, geometry);
-    Queue::new(&storage, family, 0).trace(&mut |bits| found(RegionRef::from_bits(bits)));
+    let Some((geometry, chained)) = Attached::check(object) else { return };
+    let found = &mut |bits| found(RegionRef::from_bits(bits));
+    match stored(*family, *object, geometry, chained) {
+        Stored::Ring(ring) => Queue::new(&ring, family, 0).trace(found),
+        // Under the family lock, so that no ring is made or freed.
+        Stored::Chain(rings) => Chain::new(&*rings, family, 0, 0).trace(found),
+    }
 }
 
 pub(crate) fn object_error(error: ObjectError, text: &str, subject: Subject) -> Error {

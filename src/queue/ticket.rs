@@ -1,7 +1,8 @@
 //! The requester's side of a reply.
 
 use super::Until;
-use super::place::{Attached, Core};
+use super::place::Attached;
+use super::unbounded::Core;
 use crate::error::{Error, Kind, Result};
 use crate::value::{self, Bytes};
 use offspring_core::block_on::block_on;
@@ -99,7 +100,8 @@ impl<R: DeserializeOwned> Ticket<R> {
                 Until::Never => return Err(Error::plain(Kind::Empty, at.subject())),
                 until => {
                     let Some(token) = self.token.as_ref() else { return Err(gone()) };
-                    let bell = core.bell(token);
+                    let corrupt = || Error::plain(Kind::Corrupt, at.subject());
+                    let bell = core.bell(token).ok_or_else(corrupt)?;
                     let token = &mut self.token;
                     let done = block_on(
                         core.family(),

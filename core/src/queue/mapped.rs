@@ -9,6 +9,7 @@ use super::storage::{BlockHead, Head, Inline, SlotHead, Storage};
 use super::{Geometry, NoMemory};
 use crate::member::MemberTable;
 use crate::prim::{AtomicU32, AtomicU64};
+use crate::wait::EventCount;
 
 /// Commits memory below a mapped queue.
 pub trait Commit {
@@ -69,6 +70,15 @@ impl<C: Commit, G: Borrow<Geometry>> Mapped<C, G> {
     /// What commits its memory.
     pub fn commit_with(&self) -> &C {
         &self.commit
+    }
+
+    /// Where the bell of `block` is (in [`ChainStorage::bell`](super::ChainStorage::bell)'s sense), valid as long as the memory is.
+    #[must_use]
+    pub fn bell(&self, block: u32) -> Option<NonNull<EventCount>> {
+        let offset = self.geometry.borrow().block_head_at(block)?;
+        let head = self.at(offset).cast::<BlockHead>();
+        // SAFETY: M1; inside the heads of its class, 32-aligned; only an address is made.
+        Some(unsafe { NonNull::new_unchecked(&raw mut (*head).bell) })
     }
 
     #[inline(always)]

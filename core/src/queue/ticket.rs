@@ -33,9 +33,9 @@ pub enum Answer {
     Dead,
 }
 
-impl<S: Storage, F: Family> Queue<'_, S, F> {
+impl<'a, S: Storage, F: Family> Queue<'a, S, F> {
     /// Where the holder of `ticket` sleeps.
-    pub fn bell(&self, ticket: &TicketToken) -> &EventCount {
+    pub fn bell(&self, ticket: &TicketToken) -> &'a EventCount {
         &self.storage.block(ticket.block).bell
     }
 

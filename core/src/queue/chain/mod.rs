@@ -215,6 +215,29 @@ impl<'a, S: ChainStorage, F: Family> Chain<'a, S, F> {
         self.put_with(|queue| queue.try_put(message)).map(|_| ())
     }
 
+    /// Puts `messages` in their order; see [`Queue::try_put_many`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_put_many(&self, messages: &[Message<'_>]) -> Result<(), (usize, PutError)> {
+        let mut put = 0;
+        while put < messages.len() {
+            // The ring's refusal goes to the one message that it is about, so that the chain grows for it.
+            let some =
+                |queue: Queue<'_, PartOf<'a, S>, F>| match queue.try_put_many(&messages[put..]) {
+                    Ok(()) => Ok(messages.len() - put),
+                    Err((0, why)) => Err(why),
+                    Err((some, _)) => Ok(some),
+                };
+            match self.put_with(some) {
+                Ok((_, some)) => put += some,
+                Err(why) => return Err((put, why)),
+            }
+        }
+        Ok(())
+    }
+
     /// Puts `message` as a request; see [`Queue::try_request`].
     ///
     /// # Errors

@@ -50,6 +50,37 @@ impl<S: ChainStorage, F: Family> Chain<'_, S, F> {
         })
     }
 
+    /// Takes up to `buffers.len()` items for good; see [`Queue::try_take_many`](super::Queue::try_take_many). A batch is of one ring.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_take_many<B: Buffer>(
+        &self,
+        thorough: bool,
+        buffers: &mut [B],
+    ) -> Result<usize, (usize, GetError)> {
+        self.sweep_if_due();
+        if !self.given_back_waiting() {
+            let mut pins = Pins::default();
+            let many = match self.enter(&self.storage.head().head.0, &mut pins) {
+                Ok(head) => self.on(head, |queue| queue.try_take_many(false, buffers)),
+                Err(_) => None,
+            };
+            self.unpin_all(&mut pins);
+            match many {
+                Some(Err((0, _))) | None => {}
+                Some(done) => return done,
+            }
+        }
+        match buffers.first_mut() {
+            Some(first) => {
+                self.try_take(Mode::Get, thorough, first).map(|_| 1).map_err(|why| (0, why))
+            }
+            None => Ok(0),
+        }
+    }
+
     #[inline]
     fn take<B: Buffer>(
         &self,
