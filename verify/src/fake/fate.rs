@@ -19,6 +19,17 @@ pub struct Fate {
     most_points: Arc<AtomicUsize>,
     /// The point's number in [`Point::ALL`], plus one, once a run died; else 0. Each [`afresh`](Self::afresh) has its own.
     died_at: Arc<AtomicUsize>,
+    /// How often the last run stored FULL, and EMPTY behind an item; each [`afresh`](Self::afresh) has its own.
+    commits: Arc<[AtomicUsize; 2]>,
+}
+
+/// Which of the counted commits a point lies behind.
+fn counted(point: Point) -> Option<usize> {
+    match point {
+        Point::PutCommitted => Some(0),
+        Point::GetCommitted => Some(1),
+        _ => None,
+    }
 }
 
 impl Fate {
@@ -31,7 +42,13 @@ impl Fate {
     /// Dies when it stands at its point number `at`, counted from 0, before whatever follows that point.
     #[must_use]
     pub fn dies_at(at: usize) -> Self {
-        Self { at, reached: Arc::default(), most_points: Arc::default(), died_at: Arc::default() }
+        Self {
+            at,
+            reached: Arc::default(),
+            most_points: Arc::default(),
+            died_at: Arc::default(),
+            commits: Arc::default(),
+        }
     }
 
     /// Whether any run died.
@@ -43,13 +60,19 @@ impl Fate {
     /// The same fate for one more run: nobody died of it yet, but all share whether it was ever reached.
     #[must_use]
     pub fn afresh(&self) -> Self {
-        Self { died_at: Arc::default(), ..self.clone() }
+        Self { died_at: Arc::default(), commits: Arc::default(), ..self.clone() }
     }
 
     /// At which point the last run died, if any did since [`afresh`](Self::afresh).
     #[must_use]
     pub fn died_at(&self) -> Option<Point> {
         Point::ALL.get(self.died_at.load(Ordering::Relaxed).checked_sub(1)?).copied()
+    }
+
+    /// How often the run passed `point`, which is PutCommitted or GetCommitted; 0 for others.
+    #[must_use]
+    pub fn commits(&self, point: Point) -> usize {
+        counted(point).map_or(0, |which| self.commits[which].load(Ordering::Relaxed))
     }
 
     /// Whether this is a death at all.
@@ -146,6 +169,9 @@ fn at_point(point: Point) {
             run.trail.push(point);
         }
         PASSED[point as usize].fetch_add(1, Ordering::Relaxed);
+        if let Some(which) = counted(point) {
+            run.fate.commits[which].fetch_add(1, Ordering::Relaxed);
+        }
         run.dying = here == run.fate.at;
         run.dying.then(|| run.fate.clone())
     });

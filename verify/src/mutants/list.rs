@@ -6,8 +6,24 @@ const SEMAPHORE: &str = "core/src/semaphore/mod.rs";
 const BLOCK_ON: &str = "core/src/block_on.rs";
 const WAIT: &str = "core/src/wait.rs";
 
+const BATCH: &str = "core/src/queue/batch.rs";
+
 /// All of them.
 pub(super) const ALL: &[Mutant] = &[
+    Mutant {
+        what: "queue: a batch is published from its end",
+        file: BATCH,
+        from: "for p in &claimed[..count] {",
+        to: "for p in claimed[..count].iter().rev() {",
+        caught_by: "queue: of a batch put",
+    },
+    Mutant {
+        what: "queue: a batch is emptied from its end",
+        file: BATCH,
+        from: "for p in &slots[..count] {",
+        to: "for p in slots[..count].iter().rev() {",
+        caught_by: "queue: of a batch taken",
+    },
     Mutant {
         what: "semaphore: a helper does not look whether the stamp still stands",
         file: SEMAPHORE,

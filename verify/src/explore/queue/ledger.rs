@@ -165,22 +165,44 @@ impl Ledger {
     /// Everything was drained: nothing committed is lost, nothing is delivered that was not committed, the order holds.
     pub(super) fn settle(&self) {
         let book = self.book();
-        for &(who, item, how) in &book.puts {
+        for (i, &(who, item, how)) in book.puts.iter().enumerate() {
+            let begun = |put: &&(usize, Item, Put)| put.0 == who && put.2 != Put::Refused;
             let put = match (how, self.died_at(who)) {
                 (Put::Done, _) => Committed::Yes,
                 (Put::Refused, _) => Committed::No,
+                (Put::Begun, Some(_)) if self.in_batches(&book.puts, who) => {
+                    let before = book.puts[..i].iter().filter(begun).count();
+                    let commits = self.fates[who - 1].commits(Point::PutCommitted);
+                    if before < commits { Committed::Yes } else { Committed::No }
+                }
                 (Put::Begun, Some(point)) => commit::put(point),
                 (Put::Begun, None) => panic!("a put of the living {who} never ended"),
             };
             let mut kept = 0;
             let mut gone = Committed::No;
-            for &(taker, taken, how) in &book.takes {
+            for (i, &(taker, taken, how)) in book.takes.iter().enumerate() {
                 if taken != item {
                     continue;
                 }
+                let by_taker = |take: &&(usize, Item, Take)| take.0 == taker;
                 match how {
                     Take::Kept => kept += 1,
                     Take::Back => {}
+                    Take::Held(false)
+                        if book
+                            .takes
+                            .iter()
+                            .filter(by_taker)
+                            .filter(|take| take.2 == how)
+                            .count()
+                            > 1 =>
+                    {
+                        // A batch: those whose slots were emptied are gone, in order.
+                        let before = book.takes[..i].iter().filter(by_taker).count();
+                        if before < self.fates[taker - 1].commits(Point::GetCommitted) {
+                            gone = Committed::Yes;
+                        }
+                    }
                     Take::Held(on_trial) => {
                         let point = self.died_at(taker).expect("the living end what they take");
                         match commit::take(point, on_trial) {
@@ -199,6 +221,11 @@ impl Ledger {
             }
         }
         self.check_order(&book);
+    }
+
+    /// Whether `who` died with more than one put begun.
+    fn in_batches(&self, puts: &[(usize, Item, Put)], who: usize) -> bool {
+        puts.iter().filter(|put| put.0 == who && put.2 == Put::Begun).count() > 1
     }
 
     /// The items of each producer reach each consumer in their order, and what is drained at the end is later than all that was

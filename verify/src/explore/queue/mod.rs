@@ -152,6 +152,32 @@ impl Seat<'_> {
         Ok(())
     }
 
+    /// Puts a batch: how many of it.
+    fn put_many(&self, items: &[Item]) -> Result<(), (usize, PutError)> {
+        items.iter().for_each(|item| self.ring.ledger.puts(self.me, *item));
+        let bytes: Vec<_> = items.iter().map(|item| item.bytes()).collect();
+        let messages: Vec<_> = bytes.iter().map(|bytes| message(bytes)).collect();
+        let done = self.queue.try_put_many(&messages);
+        let put = done.as_ref().map_or_else(|(put, _)| *put, |()| items.len());
+        for (i, item) in items.iter().enumerate() {
+            let how = if i < put { Put::Done } else { Put::Refused };
+            self.ring.ledger.put_ended(*item, how);
+        }
+        done
+    }
+
+    /// Takes a batch of up to `most` for good.
+    fn get_many(&self, most: usize) -> Result<Vec<Item>, (usize, GetError)> {
+        let ledger = &self.ring.ledger;
+        let copied = || Copied { ledger, who: self.me, on_trial: false, bytes: Vec::new() };
+        let mut buffers: Vec<_> = (0..most).map(|_| copied()).collect();
+        ledger.takes(self.me);
+        let taken = self.queue.try_take_many(true, &mut buffers)?;
+        let items: Vec<_> = buffers[..taken].iter().map(|taken| Item::of(&taken.bytes)).collect();
+        items.iter().for_each(|item| ledger.keeps(self.me, *item));
+        Ok(items)
+    }
+
     fn request(&self, item: Item) -> Result<TicketToken, PutError> {
         self.ring.ledger.puts(self.me, item);
         let put = self.queue.try_request(message(&item.bytes()));

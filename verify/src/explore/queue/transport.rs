@@ -19,6 +19,9 @@ pub(in crate::explore) const MODELS: &[Model] = &[
     Model { name: "queue: two readers share, and one dies", victims: 1, body: two_getters },
     Model { name: "queue: a put of a block is whole or nothing", victims: 1, body: block_putter },
     Model { name: "queue: a get of a block takes whole or leaves", victims: 1, body: block_getter },
+    Model { name: "queue: of a batch put, a prefix is there", victims: 1, body: batch_putter },
+    Model { name: "queue: of a batch taken, the rest comes back", victims: 1, body: batch_getter },
+    Model { name: "queue: two batches from two sides", victims: 1, body: two_batches },
     Model { name: "queue: closed is said when nothing comes any more", victims: 1, body: late_put },
     Model { name: "queue: the closer may die", victims: 1, body: closer },
 ];
@@ -130,6 +133,43 @@ fn block_getter(fates: &[Fate]) {
     let _ = main.put(Item::large(2, 2));
     let _ = main.get();
     join([victim]);
+    main.settle();
+}
+
+fn batch_putter(fates: &[Fate]) {
+    let ring = Ring::new(slots(2), 2, fates);
+    let items = [1, 2, 3].map(|nth| Item::small(1, nth));
+    let victim = ring.start(1, move |seat| seat.put_many(&items));
+    let process = ring.world.process(2);
+    let main = ring.seat(&process);
+    let _ = (main.get(), main.get());
+    join([victim]);
+    main.settle();
+}
+
+fn batch_getter(fates: &[Fate]) {
+    let ring = Ring::new(slots(2), 2, fates);
+    let process = ring.world.process(2);
+    let main = ring.seat(&process);
+    assert_eq!(main.put_many(&[1, 2].map(|nth| Item::small(2, nth))), Ok(()));
+    let victim = ring.start(1, |seat| seat.get_many(3));
+    let _ = main.put(Item::small(2, 3));
+    let _ = main.get();
+    join([victim]);
+    main.settle();
+}
+
+fn two_batches(fates: &[Fate]) {
+    let ring = Ring::new(slots(3), 3, fates);
+    let victim = ring.start(1, |seat| seat.put_many(&[1, 2].map(|nth| Item::small(1, nth))));
+    let other = ring.start(2, |seat| seat.put(Item::small(2, 1)));
+    let process = ring.world.process(3);
+    let main = ring.seat(&process);
+    let _ = main.get_many(2);
+    for lived in join([victim]).into_iter().flatten() {
+        assert_eq!(lived, Ok(()), "there are slots for all");
+    }
+    join([other]);
     main.settle();
 }
 
