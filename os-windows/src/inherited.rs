@@ -47,14 +47,35 @@ pub fn arguments() -> Vec<OsString> {
 /// This program's environment with `name` set to `value`, `NAME=value` each.
 #[must_use]
 pub fn environment_with(name: &str, value: &str) -> Vec<OsString> {
-    let others = std::env::vars_os().filter(|(other, _)| !other.eq_ignore_ascii_case(name));
-    let all = others.chain([(name.into(), value.into())]);
-    all.map(|(mut entry, value)| {
-        entry.push("=");
-        entry.push(value);
-        entry
-    })
-    .collect()
+    environment_changed(true, &[(name.into(), Some(value.into()))])
+}
+
+/// This program's environment, or an empty one, with changes: a new value, or none. `NAME=value` each; the last change of
+/// a name, in upper or lower case, counts.
+#[must_use]
+pub fn environment_changed(
+    inherit: bool,
+    changes: &[(OsString, Option<OsString>)],
+) -> Vec<OsString> {
+    let changed = |name: &OsStr, from: usize| {
+        changes[from..].iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    // Without this one no program finds the system's libraries; it tells nothing of this process.
+    let kept = std::env::vars_os().filter(|(name, _)| {
+        (inherit || name.eq_ignore_ascii_case("SystemRoot")) && !changed(name, 0)
+    });
+    let new = changes.iter().enumerate().filter_map(|(place, (name, value))| {
+        let value = value.clone().filter(|_| !changed(name, place + 1))?;
+        Some((name.clone(), value))
+    });
+    kept.chain(new)
+        .filter(|(name, value)| !has_nul(name) && !has_nul(value))
+        .map(|(mut entry, value)| {
+            entry.push("=");
+            entry.push(value);
+            entry
+        })
+        .collect()
 }
 
 /// As the system takes it; `None` for what no program can have been started with.
@@ -144,6 +165,15 @@ mod tests {
         let others =
             std::env::vars_os().filter(|(name, _)| !name.eq_ignore_ascii_case("path")).count();
         assert_eq!(all.len(), others + 1);
+    }
+
+    #[test]
+    fn emptied_environment_has_the_changes_that_count() {
+        let change = |name: &str, value: Option<&str>| (name.into(), value.map(Into::into));
+        let changes = [change("A", Some("1")), change("b", Some("2")), change("a", None)];
+        let all = environment_changed(false, &changes);
+        assert!(all.contains(&"b=2".into()), "{all:?}");
+        assert!(all.len() <= 2, "{all:?}");
     }
 
     #[test]

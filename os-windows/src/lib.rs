@@ -17,11 +17,13 @@
 //! | [`at_exit`] | what this process does when it ends |
 //! | [`clock`] | monotonic time, and what is left until a deadline |
 //! | [`error`] | what was attempted, on what, and the error's number |
+//! | [`fork`] | copies of a process, which Windows does not make |
 //! | [`generation`] | whether this is still the process that it was: always |
 //! | [`image`] | the program that is running: where it lies, and what tells it from others |
 //! | [`inherited`] | what a program was started with: arguments, environment, handles |
 //! | [`job`] | a child that ends with its parent |
 //! | [`lifeline`] | a child's start message, and its end when its parent is gone |
+//! | [`setup`] | what a child changes of what it inherited |
 //! | [`signal`] | the ways to end a process |
 //! | [`start`] | a program started with exactly the handles that it needs |
 //! | [`status`] | how a child ended, for any number of askers |
@@ -34,6 +36,7 @@ pub mod cores;
 pub mod error;
 pub mod event;
 pub mod family;
+pub mod fork;
 pub mod generation;
 pub mod headroom;
 pub mod image;
@@ -44,6 +47,7 @@ pub mod lifeline;
 pub mod park;
 pub mod peers;
 pub mod process;
+pub mod setup;
 pub mod signal;
 pub mod start;
 pub mod status;

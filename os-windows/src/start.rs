@@ -30,13 +30,13 @@ pub enum Stdio<'a> {
     Inherit,
     /// `NUL`.
     Null,
-    /// This.
-    Handle(BorrowedHandle<'a>),
+    /// This handle. Named as on Unix, as is `fds` below.
+    Fd(BorrowedHandle<'a>),
 }
 
 /// A program to start.
 ///
-/// It gets the standard streams, `handles` as its numbers 3, 4, 5 and so on (see [`inherited`](crate::inherited)), and no
+/// It gets the standard streams, `fds` as its numbers 3, 4, 5 and so on (see [`inherited`](crate::inherited)), and no
 /// other handle.
 #[derive(Clone, Debug, Default)]
 pub struct Start<'a> {
@@ -49,7 +49,7 @@ pub struct Start<'a> {
     /// Its standard streams: input, output, errors.
     pub stdio: [Stdio<'a>; 3],
     /// What it gets besides.
-    pub handles: Vec<BorrowedHandle<'a>>,
+    pub fds: Vec<BorrowedHandle<'a>>,
     /// It ends when this one is dropped, or its process ends.
     pub lifeline: Option<&'a Lifeline>,
 }
@@ -122,7 +122,7 @@ impl<'a> Start<'a> {
     /// A start, of this program and without arguments, of a process that ends with `lifeline` and gets `files`.
     #[must_use]
     pub fn tied(lifeline: &'a Lifeline, files: Vec<BorrowedHandle<'a>>) -> Self {
-        Self { handles: files, lifeline: Some(lifeline), ..Self::default() }
+        Self { fds: files, lifeline: Some(lifeline), ..Self::default() }
     }
 
     /// Starts the program.
@@ -145,7 +145,7 @@ impl<'a> Start<'a> {
         }
         let streams = self.streams()?;
         let handles = self
-            .handles
+            .fds
             .iter()
             .map(|handle| inheritable(handle.as_raw_handle()))
             .collect::<Result<Vec<_>>>()?;
@@ -223,7 +223,7 @@ impl<'a> Start<'a> {
                     }
                 }
                 Stdio::Null => Some(inheritable(open_null()?.as_raw_handle())?),
-                Stdio::Handle(handle) => Some(inheritable(handle.as_raw_handle())?),
+                Stdio::Fd(handle) => Some(inheritable(handle.as_raw_handle())?),
             };
         }
         Ok(streams)
@@ -251,7 +251,7 @@ fn inheritable(handle: RawHandle) -> Result<OwnedHandle> {
     Ok(unsafe { OwnedHandle::from_raw_handle(duplicate) })
 }
 
-fn open_null() -> Result<OwnedHandle> {
+pub(crate) fn open_null() -> Result<OwnedHandle> {
     // SAFETY: a terminated path.
     let handle = unsafe {
         fs::CreateFileW(

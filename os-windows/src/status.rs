@@ -1,12 +1,18 @@
 //! How a child ended, for any number of askers: a process's handle keeps it.
 
+use crate::error::{OsError, Result};
 use crate::signal;
 use crate::start::Child;
 use offspring_core::wait::Deadline;
-use std::fmt;
-use std::os::windows::io::AsRawHandle;
-use windows_sys::Win32::Foundation as win;
-use windows_sys::Win32::System::Threading::GetExitCodeProcess;
+use std::ffi::c_void;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::{fmt, ptr};
+use windows_sys::Win32::Foundation::{self as win, HANDLE};
+use windows_sys::Win32::System::Threading::{
+    CreateEventW, GetExitCodeProcess, INFINITE, RegisterWaitForSingleObject, SetEvent,
+    UnregisterWaitEx, WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE, WaitForMultipleObjects,
+    WaitForSingleObject,
+};
 
 /// How a process ended.
 ///
@@ -135,6 +141,97 @@ pub fn try_wait(child: &Child) -> Option<ExitStatus> {
 #[must_use]
 pub fn wait_deadline(child: &Child, until: Deadline) -> Option<ExitStatus> {
     child.wait_gone(Some(until)).then(|| told(child))
+}
+
+/// Waits until one of `children` has ended, and says which, by its place. `None` when there are none.
+///
+/// The system waits for 64 objects at once; more are waited for by threads of its pool.
+#[must_use]
+pub fn wait_any(children: &[&Child]) -> Option<usize> {
+    if children.is_empty() {
+        return None;
+    }
+    let ended = || children.iter().position(|child| child.is_gone());
+    if children.len() <= MOST_AT_ONCE {
+        let handles: Vec<_> = children.iter().map(|child| child.handle().as_raw_handle()).collect();
+        loop {
+            // SAFETY: as many open handles as said.
+            unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr(), 0, INFINITE) };
+            if let Some(place) = ended() {
+                return Some(place);
+            }
+        }
+    }
+    let Ok(told) = Told::new() else {
+        // Nothing is left to be told by: the first of them, then.
+        wait(children[0]);
+        return ended();
+    };
+    let waits: Vec<_> = children.iter().map(|child| told.of(child)).collect();
+    // Those that the pool does not take are looked at again and again.
+    let millis = if waits.iter().all(Option::is_some) { INFINITE } else { RECHECK_MILLIS };
+    loop {
+        if let Some(place) = ended() {
+            return Some(place);
+        }
+        told.wait(millis);
+    }
+}
+
+const MOST_AT_ONCE: usize = 64;
+
+const RECHECK_MILLIS: u32 = 20;
+
+/// An event that the pool's threads set when a process has ended.
+struct Told(OwnedHandle);
+
+/// A process that the pool waits for, until this is dropped.
+struct PoolWait(HANDLE);
+
+impl Told {
+    fn new() -> Result<Self> {
+        // SAFETY: no security attributes and no name; it is reset by who waits for it.
+        let event = unsafe { CreateEventW(ptr::null(), 0, 0, ptr::null()) };
+        if event.is_null() {
+            return Err(OsError::last("make", "an event"));
+        }
+        // SAFETY: the call made this handle, and nobody else knows it.
+        Ok(Self(unsafe { OwnedHandle::from_raw_handle(event) }))
+    }
+
+    /// Has it set when `child` has ended; `None` if the pool takes no more.
+    fn of(&self, child: &Child) -> Option<PoolWait> {
+        unsafe extern "system" fn set(event: *mut c_void, _: bool) {
+            // SAFETY: the event is open until all waits are over: `PoolWait` is dropped first.
+            unsafe { SetEvent(event) };
+        }
+        let mut wait = ptr::null_mut();
+        let event = self.0.as_raw_handle();
+        // SAFETY: an open process, a writable result, a function without captures and what it takes.
+        let done = unsafe {
+            RegisterWaitForSingleObject(
+                &mut wait,
+                child.handle().as_raw_handle(),
+                Some(set),
+                event,
+                INFINITE,
+                WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD,
+            )
+        };
+        (done != 0).then(|| PoolWait(wait))
+    }
+
+    fn wait(&self, millis: u32) {
+        // SAFETY: an open event.
+        unsafe { WaitForSingleObject(self.0.as_raw_handle(), millis) };
+    }
+}
+
+impl Drop for PoolWait {
+    fn drop(&mut self) {
+        // SAFETY: registered by `of`, and ended once; by the second argument this blocks until `set` is not running.
+        unsafe { UnregisterWaitEx(self.0, win::INVALID_HANDLE_VALUE) };
+    }
 }
 
 /// Of a child that has ended.

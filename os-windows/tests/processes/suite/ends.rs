@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     ("abort_and_faults_are_named", abort_and_faults_are_named),
     ("all_askers_are_told", all_askers_are_told),
     ("deadline_passes_while_a_child_lives", deadline_passes_while_a_child_lives),
+    ("first_of_any_number_to_end_is_found", first_of_any_number_to_end_is_found),
     ("ended_child_cannot_be_ended_again", ended_child_cannot_be_ended_again),
     ("function_for_the_end_runs_once_at_every_normal_end", function_for_the_end_runs_once),
 ];
@@ -68,6 +69,22 @@ fn deadline_passes_while_a_child_lives() {
     let until = now().after(20_000_000);
     assert_eq!(status::wait_deadline(&played.child, until), None);
     assert!(now() >= until);
+}
+
+fn first_of_any_number_to_end_is_found() {
+    assert_eq!(status::wait_any(&[]), None);
+    // More than the system waits for at once.
+    for count in [1, 70] {
+        let all: Vec<_> = (0..count).map(|_| endless()).collect();
+        let children: Vec<&Child> = all.iter().map(|played| &played.child).collect();
+        let chosen = count - 1;
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| status::wait_any(&children));
+            children[chosen].send_signal(signal::KILL).unwrap();
+            assert_eq!(waiter.join().unwrap(), Some(chosen));
+        });
+        assert_eq!(status::wait_any(&children), Some(chosen), "it has ended already");
+    }
 }
 
 fn ended_child_cannot_be_ended_again() {
