@@ -55,6 +55,8 @@ pub(crate) enum Kind {
     ParticipantLost,
     Panicked,
     Forked,
+    Cancelled,
+    Degraded,
     NotInitialised,
     Options,
     Os,
@@ -206,6 +208,18 @@ impl Error {
         self.kind() == Kind::DeadLettered
     }
 
+    /// The task was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.kind() == Kind::Cancelled
+    }
+
+    /// A pool gave up starting workers, as they ended before they could work; the text says how.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.kind() == Kind::Degraded
+    }
+
     /// `offspring::init()` (or `test_entry!`) was not called in this program.
     #[must_use]
     pub fn is_not_initialised(&self) -> bool {
@@ -238,6 +252,8 @@ impl Kind {
             Self::ParticipantLost => "another process ended too early",
             Self::Panicked => "the function panicked",
             Self::Forked => "belongs to the process that forked this one",
+            Self::Cancelled => "it was cancelled",
+            Self::Degraded => "the pool gave up starting workers",
             Self::NotInitialised => "call `offspring::init()` first in `main`",
             Self::Options => "the options contradict each other",
             Self::Os => "the operating system refused",

@@ -44,6 +44,7 @@ mod compile_fail;
 mod error;
 mod family;
 mod init;
+pub mod pool;
 pub mod process;
 pub mod queue;
 mod sys;
@@ -55,6 +56,7 @@ pub use family::{InUse as __InUse, in_use as __in_use};
 #[doc(hidden)]
 pub use init::__test_entry;
 pub use init::{Main, init};
+pub use pool::Pool;
 pub use process::Process;
 pub use queue::Queue;
 

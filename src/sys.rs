@@ -8,7 +8,7 @@ pub(crate) use offspring_os_unix::{
     generation::current as generation,
     image, inherited,
     lifeline::{Lifeline, LifelineEnd},
-    signal,
+    memory, signal,
     start::{Child, Start, Stdio},
     status::{self, ExitStatus, signal_name},
 };

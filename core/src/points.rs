@@ -31,6 +31,14 @@ macro_rules! points {
 }
 
 points! {
+    // Pool: a worker.
+    PoolLeased = "pool.leased",
+    PoolBegun = "pool.begun",
+    PoolClaimed = "pool.claimed",
+    PoolTaskBegun = "pool.task-begun",
+    PoolTaskDone = "pool.task-done",
+    PoolRan = "pool.ran",
+    PoolReplied = "pool.replied",
     // Queue: put.
     PutBeforeClaim = "put.before-claim",
     PutClaimed = "put.claimed",

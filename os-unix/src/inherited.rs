@@ -2,7 +2,7 @@
 
 use crate::error::{OsError, Result};
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The process that started this one, or the one that took over when that ended.
@@ -89,6 +89,14 @@ pub fn become_stdout(file: OwnedFd) -> Result<()> {
         -1 => Err(OsError::last("replace", "the standard output")),
         _ => Ok(()),
     }
+}
+
+/// Whether a read of this pipe would return at once: with bytes, or with its end.
+#[must_use]
+pub fn is_readable(pipe: BorrowedFd<'_>) -> bool {
+    let mut entry = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry, writable.
+    unsafe { libc::poll(&mut entry, 1, 0) == 1 }
 }
 
 #[cfg(test)]

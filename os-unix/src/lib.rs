@@ -45,6 +45,7 @@ pub mod image;
 pub mod inherited;
 pub mod life;
 pub mod lifeline;
+pub mod memory;
 pub mod pidfd;
 pub mod setup;
 pub mod signal;

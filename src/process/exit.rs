@@ -14,8 +14,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Applies the rules, in the order of Python's: daemons are asked to end (SIGTERM), everybody else is waited for, however
 /// long that takes. A daemon that still lives two seconds later is killed.
 ///
-/// Any number of times; detached children are left alone.
+/// Pools that were never finished are terminated. Any number of times; detached children are left alone.
 pub(crate) fn end() {
+    crate::pool::end();
     loop {
         let all = children::all();
         let (daemons, others): (Vec<_>, Vec<_>) =

@@ -38,6 +38,7 @@ pub use panic::Panic;
 pub use status::ExitStatus;
 
 pub(crate) use exit::{end, register as register_end};
+pub(crate) use panic::caught;
 pub(crate) use record::register_kinds;
 
 use crate::error::{Error, Kind, Result, Subject};

@@ -150,9 +150,7 @@ fn note(mut panic: Panic) {
 
 /// The function's panic was caught with this payload: notes it unless the hook has, and closes.
 pub(super) fn close_with(payload: &(dyn Any + Send)) {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let message = cut(text.unwrap_or(UNPRINTABLE).to_owned(), MOST_MESSAGE);
+    let message = message_of(payload);
     let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
     let noted = notes.last.as_ref().is_some_and(|last| last.message == message);
     if let Some(record) = RECORD.get().filter(|_| !noted && !notes.closed) {
@@ -160,6 +158,20 @@ pub(super) fn close_with(payload: &(dyn Any + Send)) {
         record.write_note(NoteKind::Panic, &bytes);
     }
     notes.closed = true;
+}
+
+/// The panic that was just caught with this payload, as the hook noted it.
+pub(crate) fn caught(payload: &(dyn Any + Send)) -> Panic {
+    let message = message_of(payload);
+    let notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
+    let noted = notes.last.as_ref().filter(|last| last.message == message);
+    noted.cloned().unwrap_or_else(|| Panic::saying(&message))
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    cut(text.unwrap_or(UNPRINTABLE).to_owned(), MOST_MESSAGE)
 }
 
 /// No panic is noted any more.

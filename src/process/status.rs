@@ -20,6 +20,9 @@ use std::fmt;
 pub struct ExitStatus(pub(super) sys::ExitStatus);
 
 impl ExitStatus {
+    /// How it ended is not known.
+    pub(crate) const UNKNOWN: Self = Self(sys::ExitStatus::Unknown);
+
     /// Whether it ended with exit code 0.
     #[must_use]
     pub fn success(self) -> bool {
