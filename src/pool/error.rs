@@ -80,7 +80,7 @@ impl fmt::Display for TaskError {
                 }
                 match attempts {
                     0 | 1 => Ok(()),
-                    n => write!(f, "; it was the {n}th worker that this task cost"),
+                    n => write!(f, "; this task cost {n} workers"),
                 }
             }
             Self::Deadline { after } => write!(f, "the task ran for more than {after:?}"),

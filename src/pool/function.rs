@@ -237,6 +237,10 @@ mod tests {
         Functions::new(reader)
     }
 
+    fn encoded<T: Serialize>(value: T) -> Vec<u8> {
+        encode(&value, Place::Queue).unwrap().bytes.as_slice().to_vec()
+    }
+
     #[test]
     fn told_functions_are_called() {
         let add = Entry::of_two(|a: u8, b: u8| u16::from(a) + u16::from(b)).unwrap();
@@ -246,11 +250,8 @@ mod tests {
             Ok(Output::Plain(encoded)) => encoded.bytes.as_slice().to_vec(),
             _ => panic!("a number is plain"),
         };
-        let bytes = |bytes: Encoded| bytes.bytes.as_slice().to_vec();
-        let argument = bytes(encode(&21_u32, Place::Queue).unwrap());
-        let expected = bytes(encode(&42_u32, Place::Queue).unwrap());
-        assert_eq!(call(functions.get(1).unwrap(), &argument), expected);
-        assert_eq!(call(functions.get(0).unwrap(), &[250, 9]), [131, 2]);
+        assert_eq!(call(functions.get(1).unwrap(), &encoded(21_u32)), encoded(42_u32));
+        assert_eq!(call(functions.get(0).unwrap(), &encoded((250_u8, 9_u8))), encoded(259_u16));
     }
 
     #[test]

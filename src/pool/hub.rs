@@ -373,7 +373,7 @@ impl State {
         for (flight, slot) in std::mem::take(&mut self.lost) {
             handed_on |= self.take_loss_of(hub, flight, slot);
         }
-        let mut index = 0;
+        let (mut index, mut died) = (0, false);
         while index < self.flights.len() {
             let error = match self.flights[index].ticket.try_wait() {
                 Err(error) if error.is_empty() => {
@@ -390,12 +390,16 @@ impl State {
             };
             let flight = self.land(index);
             if error.is_dead_lettered() {
+                died = true;
                 self.take_loss(hub, flight);
             } else {
                 let error = TaskError::Broken(Arc::new(error));
                 self.fail(hub, &flight.chunk, 0, flight.chunk.len(), flight.over, &error);
             }
             handed_on = true;
+        }
+        if died {
+            self.drop_dead_letters(hub);
         }
         self.leaving.retain_mut(|ticket| matches!(ticket.try_wait(), Err(e) if e.is_empty()));
         handed_on

@@ -5,7 +5,7 @@ use super::chunk::To;
 use super::error::TaskError;
 use super::gather::{Gather, Got};
 use super::hub::{Flight, Hub, State, failed, hand_on};
-use super::wire::{Blob, Failure, Values};
+use super::wire::{Blob, Failure, Job, Values};
 use offspring_core::wait::{Deadline, Wait};
 use std::sync::Arc;
 
@@ -13,15 +13,25 @@ use std::sync::Arc;
 const MOST_RETURNS: u32 = 5;
 
 impl State {
-    /// The flight's chunk came back as a dead letter: the worker that had it ended.
-    pub(super) fn take_loss(&mut self, hub: &Hub, flight: Flight) {
-        // What it was is known here; the letter is done with.
+    /// The letters whose tickets were read are done with.
+    pub(super) fn drop_dead_letters(&self, hub: &Hub) {
+        let mut unread = Vec::new();
+        // Each is on lease until it is known what it is. Those that were not read yet go back, and their tickets tell.
         for letter in hub.queue.dead_letters() {
             match letter {
-                Ok(letter) => drop(letter.commit()),
+                Ok(letter) => match &*letter {
+                    Job::Chunk { id, .. } if self.flights.iter().any(|flight| flight.id == *id) => {
+                        unread.push(letter);
+                    }
+                    _ => drop(letter.commit()),
+                },
                 Err(_) => break,
             }
         }
+    }
+
+    /// The flight's chunk came back as a dead letter: the worker that had it ended.
+    pub(super) fn take_loss(&mut self, hub: &Hub, flight: Flight) {
         let board = hub.board.clone();
         let slot = (0..board.slots_used()).find(|slot| board.slot(*slot).chunk() == flight.id);
         match slot {

@@ -33,13 +33,13 @@ use offspring_core::block_on::block_on;
 use offspring_core::queue::{GetError, Message, Mode, Options, PutError, Taken};
 use offspring_core::wait::{Deadline, Wait};
 use place::Attached;
-use unbounded::{Chained, Core};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use unbounded::{Chained, Core};
 
 /// A queue that any process of the family can put into and get from: bounded, or [growing as it needs](Builder::unbounded).
 ///
