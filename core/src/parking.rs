@@ -13,14 +13,15 @@
 //! | AWAKE t → PARKED t+1 | the lane's thread | names and bits are written; then a fence, then a look at the words, then it sleeps |
 //! | PARKED t → CHOSEN t | a waker | it read the names between its load and this CAS, and its word is among them; then it rings |
 //! | PARKED t, CHOSEN t → AWAKE t | the lane's thread | it was rung, its time is over, or a word had changed |
-//! | PARKED t, CHOSEN t → AWAKE t | whoever tells a death | the lane's process is gone |
+//! | PARKED t, CHOSEN t → AWAKE t | a waker, or whoever tells a death | the lane's process is gone |
 //! | any t → AWAKE t+1 | the lane's next thread | it took the lane over; the bits of the old names are cleared before |
 //!
 //! What a death leaves, and why nothing is lost:
 //!
-//! - *A dead waiter that is PARKED* could be chosen, and the wake would be swallowed. Whoever tells a death
-//!   ([`notice`](Lot::notice)) first ends the sleeps of all the gone, and only then rings the living: a wake that a dead waiter
-//!   swallowed came before that, and the living look again after it.
+//! - *A dead waiter that is PARKED* could be chosen, and the wake would be swallowed. A waker asks whether a sleeper is gone
+//!   before it chooses it, and one that dies just then is a woken sleeper that dies before it acts, as with any futex: its death
+//!   notice makes that good. Whoever tells a death ([`notice`](Lot::notice)) first ends the sleeps of all the gone, and only
+//!   then rings the living: a wake that a dead waiter swallowed came before that, and the living look again after it.
 //! - *A waker that dies between its CAS and its ring* leaves a living sleeper CHOSEN, whom no wake of one chooses again. So a
 //!   notice rings every sleeper, CHOSEN ones too, and so does a wake of all.
 //! - *A waiter that is chosen while its time runs out* holds the baton: [`unpark`](Lot::unpark) tells it, and it must not say that
@@ -86,6 +87,15 @@ pub trait Spots {
 
     /// How many lanes were ever used.
     fn lanes(&self) -> usize;
+}
+
+/// What the platform does for wakers.
+pub trait Bell {
+    /// Whether the process whose thread has this lane is gone. A process that may live is not.
+    fn is_gone(&mut self, lane: usize) -> bool;
+
+    /// Ends the lane's sleep, or its next one; `false` if nobody can hear it.
+    fn ring(&mut self, lane: usize) -> bool;
 }
 
 /// The spots and buckets of one arena.
@@ -156,16 +166,9 @@ impl<'a, P: Spots> Lot<'a, P> {
 
     /// Wakes at most `most` of those who sleep on the word named; says how many. Call after the word changed.
     ///
-    /// `ring` sets the lane's event; `false` says that there is nobody to hear it. Sleepers are chosen from the lane `from`
-    /// on and round, so that a caller that varies it is fair. A wake of all (`u32::MAX`) also rings those who were chosen
-    /// before, without counting them.
-    pub fn wake(
-        &self,
-        name: u64,
-        most: u32,
-        from: usize,
-        mut ring: impl FnMut(usize) -> bool,
-    ) -> u32 {
+    /// Sleepers are chosen from the lane `from` on and round, so that a caller that varies it is fair. A wake of all
+    /// (`u32::MAX`) also rings those who were chosen before, without counting them.
+    pub fn wake(&self, name: u64, most: u32, from: usize, bell: &mut impl Bell) -> u32 {
         // ORDER: SeqCst, K1.
         fence(Ordering::SeqCst);
         let mut woken = 0;
@@ -188,10 +191,8 @@ impl<'a, P: Spots> Lot<'a, P> {
             while bits != 0 {
                 let lane = at * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                let (counts, rings) = self.choose(lane, name, most == u32::MAX);
-                if rings && ring(lane) && counts {
+                if self.wake_lane(lane, name, most == u32::MAX, bell) {
                     woken += 1;
-                    hit(Point::ParkRung);
                     if woken >= most {
                         return woken;
                     }
@@ -201,38 +202,41 @@ impl<'a, P: Spots> Lot<'a, P> {
         woken
     }
 
-    /// Whether the sleeper of `lane` was chosen by this call, and whether it is to be rung.
-    fn choose(&self, lane: usize, name: u64, again: bool) -> (bool, bool) {
-        let Some(spot) = self.spots.spot(lane) else { return (false, false) };
+    /// Wakes the sleeper of `lane` if it sleeps on the word named; whether one more was chosen and rung. `again`: rings it if it
+    /// was chosen before, too.
+    fn wake_lane(&self, lane: usize, name: u64, again: bool, bell: &mut impl Bell) -> bool {
+        let Some(spot) = self.spots.spot(lane) else { return false };
         // ORDER: Acquire, K2.
         let seen = spot.word.load(Ordering::Acquire);
-        if seen & STATE != PARKED && !(again && seen & STATE == CHOSEN) {
-            return (false, false);
+        let chosen_before = again && seen & STATE == CHOSEN;
+        if seen & STATE != PARKED && !chosen_before {
+            return false;
         }
         // ORDER: Relaxed. K2 carries them; if the thread has gone on since, K3 lets the CAS fail.
         if !spot.names.iter().any(|slot| slot.load(Ordering::Relaxed) == name) {
-            return (false, false);
+            return false;
         }
-        if seen & STATE == CHOSEN {
-            return (false, true);
+        if chosen_before {
+            bell.ring(lane);
+            return false;
         }
-        let chosen = seen & !STATE | CHOSEN;
+        let gone = bell.is_gone(lane);
+        let next = seen & !STATE | if gone { 0 } else { CHOSEN };
         // ORDER: AcqRel, K3.
-        let done =
-            spot.word.compare_exchange(seen, chosen, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        if done {
-            hit(Point::ParkChosen);
+        let changed =
+            spot.word.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if gone || !changed {
+            return false;
         }
-        (done, done)
+        hit(Point::ParkChosen);
+        let heard = bell.ring(lane);
+        hit(Point::ParkRung);
+        heard
     }
 
-    /// Tells a death to everybody, whatever they sleep on: ends the sleeps of those whose process `is_gone`, then rings all
+    /// Tells a death to everybody, whatever they sleep on: ends the sleeps of those whose process is gone, then rings all
     /// the others. Call after the death's epoch was raised. Says how many were rung.
-    pub fn notice(
-        &self,
-        mut is_gone: impl FnMut(usize) -> bool,
-        mut ring: impl FnMut(usize) -> bool,
-    ) -> u32 {
+    pub fn notice(&self, bell: &mut impl Bell) -> u32 {
         // ORDER: SeqCst, K1.
         fence(Ordering::SeqCst);
         let lanes = self.spots.lanes();
@@ -241,7 +245,7 @@ impl<'a, P: Spots> Lot<'a, P> {
             loop {
                 // ORDER: Acquire. As K2; what the gone did is carried by `is_gone`.
                 let seen = spot.word.load(Ordering::Acquire);
-                if seen & STATE == 0 || !is_gone(lane) {
+                if seen & STATE == 0 || !bell.is_gone(lane) {
                     break;
                 }
                 // ORDER: AcqRel. A waker's CAS that comes after it fails: the wake goes on to somebody else. One that came
@@ -260,7 +264,7 @@ impl<'a, P: Spots> Lot<'a, P> {
         for lane in 0..lanes {
             let Some(spot) = self.spots.spot(lane) else { break };
             // ORDER: Acquire; K1 by the fence: who parks later sees the epoch raised.
-            if spot.word.load(Ordering::Acquire) & STATE != 0 && ring(lane) {
+            if spot.word.load(Ordering::Acquire) & STATE != 0 && bell.ring(lane) {
                 rung += 1;
                 hit(Point::ParkRung);
             }
@@ -339,12 +343,34 @@ mod tests {
         }
 
         fn wake(&self, name: u64, most: u32, from: usize) -> (u32, [bool; 100]) {
-            let mut rung = [false; 100];
-            let woken = self.lot().wake(name, most, from, |lane| {
-                rung[lane] = true;
-                true
-            });
-            (woken, rung)
+            let mut bells = Bells::new(&[], &[]);
+            let woken = self.lot().wake(name, most, from, &mut bells);
+            (woken, bells.rung)
+        }
+    }
+
+    /// Who is gone, who is deaf, and who was rung.
+    struct Bells<'a> {
+        gone: &'a [usize],
+        deaf: &'a [usize],
+        rung: [bool; 100],
+    }
+
+    impl<'a> Bells<'a> {
+        fn new(gone: &'a [usize], deaf: &'a [usize]) -> Self {
+            Self { gone, deaf, rung: [false; 100] }
+        }
+    }
+
+    impl Bell for Bells<'_> {
+        fn is_gone(&mut self, lane: usize) -> bool {
+            assert!(!self.rung.contains(&true) || !self.gone.contains(&lane), "rung too early");
+            self.gone.contains(&lane)
+        }
+
+        fn ring(&mut self, lane: usize) -> bool {
+            self.rung[lane] = true;
+            !self.deaf.contains(&lane)
         }
     }
 
@@ -404,10 +430,22 @@ mod tests {
     fn wake_goes_on_to_the_next_if_nobody_hears_the_ring() {
         let yard = Yard::new();
         let parked = [1, 2].map(|lane| yard.lot().park(lane, &A).unwrap());
-        assert_eq!(yard.lot().wake(64, 1, 0, |lane| lane == 2), 1);
+        let mut bells = Bells::new(&[], &[1]);
+        assert_eq!(yard.lot().wake(64, 1, 0, &mut bells), 1);
+        assert!(bells.rung[1] && bells.rung[2]);
         for parked in parked {
             assert!(yard.lot().unpark(parked));
         }
+    }
+
+    #[test]
+    fn wake_passes_over_the_gone_and_ends_their_sleep() {
+        let yard = Yard::new();
+        let [_gone, living] = [1, 2].map(|lane| yard.lot().park(lane, &A).unwrap());
+        let mut bells = Bells::new(&[1], &[]);
+        assert_eq!(yard.lot().wake(64, 1, 0, &mut bells), 1);
+        assert!(!bells.rung[1] && bells.rung[2] && !yard.lot().is_parked(1));
+        assert!(yard.lot().unpark(living));
     }
 
     #[test]
@@ -416,19 +454,12 @@ mod tests {
         let lot = yard.lot();
         let _dead = lot.park(1, &A).unwrap();
         let chosen = lot.park(2, &A).unwrap();
-        assert_eq!(lot.wake(64, 1, 2, |_| true), 1);
+        assert_eq!(yard.wake(64, 1, 2).0, 1);
         let living = lot.park(3, &AB).unwrap();
-        let (mut rung, mut at) = ([0; 2], 0);
-        let count = lot.notice(
-            |lane| lane == 1,
-            |lane| {
-                assert!(!lot.is_parked(1));
-                rung[at] = lane;
-                at += 1;
-                true
-            },
-        );
-        assert_eq!((count, rung), (2, [2, 3]));
+        let mut bells = Bells::new(&[1], &[]);
+        assert_eq!(lot.notice(&mut bells), 2);
+        assert!(lanes(&bells.rung).eq([2, 3]));
+        assert!(!lot.is_parked(1));
         // Nothing is swallowed by the dead any more.
         assert_eq!(yard.wake(64, 1, 0).1.iter().position(|rung| *rung), Some(3));
         assert!(lot.unpark(chosen) && lot.unpark(living));
@@ -447,7 +478,7 @@ mod tests {
             }
         }
         assert_eq!(yard.wake(64, u32::MAX, usize::MAX).0, 0);
-        yard.lot().notice(|_| true, |_| true);
+        yard.lot().notice(&mut Bells::new(&[], &[]));
         let parked = yard.lot().park(4, &A).unwrap();
         assert_eq!(yard.wake(64, 1, 5).0, 1);
         assert!(yard.lot().unpark(parked));

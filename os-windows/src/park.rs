@@ -18,8 +18,8 @@ use crate::clock;
 use crate::event::Events;
 use crate::life::{self, Holder, Place, Places};
 use crate::peers::{Known, Peer, Peers};
-use offspring_core::family::Tables;
-use offspring_core::parking::{Bucket, Lot, MOST_NAMES, Names};
+use offspring_core::family::{Life, Tables};
+use offspring_core::parking::{Bell, Bucket, Lot, MOST_NAMES, Names};
 use offspring_core::prim::{AtomicU32, Ordering};
 use offspring_core::wait::{Deadline, Watch, Woken};
 use std::os::windows::io::AsRawHandle;
@@ -230,27 +230,14 @@ impl<'a> Parking<'a> {
 
     /// Wakes at most `most` sleepers on `word`; says how many it woke.
     pub fn wake(&self, word: &AtomicU32, most: u32, from: usize) -> u32 {
+        let mut bell = self;
         if self.is_epoch(word) {
-            return self.lot().notice(|lane| self.is_gone(lane), |lane| self.ring(lane));
+            return self.lot().notice(&mut bell);
         }
         if life::lane_of(&self.tables, word).is_some() {
             return 0;
         }
-        self.name(word).map_or(0, |name| self.lot().wake(name, most, from, |lane| self.ring(lane)))
-    }
-
-    /// Whether nobody alive holds `lane`, who might sleep there.
-    fn is_gone(&self, lane: usize) -> bool {
-        use offspring_core::family::Life;
-        let ask =
-            |holder: &Holder| self.peers.is_gone(holder.number, holder.identity).unwrap_or(false);
-        life::place(&self.tables, lane).is_none_or(|place| place.life(ask) != Life::Held)
-    }
-
-    fn ring(&self, lane: usize) -> bool {
-        life::place(&self.tables, lane)
-            .and_then(Place::holder)
-            .is_some_and(|holder| self.events.ring(self.family, lane, holder.sequence()))
+        self.name(word).map_or(0, |name| self.lot().wake(name, most, from, &mut bell))
     }
 
     /// Makes `lane` ready for the calling thread, which has taken it, and holds its life word; `false` if it has no event.
@@ -267,6 +254,20 @@ impl<'a> Parking<'a> {
             place.release();
         }
         self.events.forget(lane);
+    }
+}
+
+impl Bell for &Parking<'_> {
+    fn is_gone(&mut self, lane: usize) -> bool {
+        let ask =
+            |holder: &Holder| self.peers.is_gone(holder.number, holder.identity).unwrap_or(false);
+        life::place(&self.tables, lane).is_none_or(|place| place.life(ask) != Life::Held)
+    }
+
+    fn ring(&mut self, lane: usize) -> bool {
+        life::place(&self.tables, lane)
+            .and_then(Place::holder)
+            .is_some_and(|holder| self.events.ring(self.family, lane, holder.sequence()))
     }
 }
 
