@@ -58,6 +58,9 @@ pub(crate) enum Kind {
     Cancelled,
     Degraded,
     NotInitialised,
+    Unsupported,
+    AlreadySet,
+    Threads,
     Options,
     Os,
 }
@@ -225,6 +228,30 @@ impl Error {
     pub fn is_not_initialised(&self) -> bool {
         self.kind() == Kind::NotInitialised
     }
+
+    /// This system, or this program, cannot do it at all: a start method that it does not have.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        self.kind() == Kind::Unsupported
+    }
+
+    /// What can be set once was set before.
+    #[must_use]
+    pub fn is_already_set(&self) -> bool {
+        self.kind() == Kind::AlreadySet
+    }
+
+    /// `fork` was refused, since this process has more than one thread.
+    #[must_use]
+    pub fn is_many_threads(&self) -> bool {
+        self.kind() == Kind::Threads
+    }
+
+    /// The options contradict each other, or the call does not fit the process that made it.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.kind() == Kind::Options
+    }
 }
 
 impl Kind {
@@ -255,6 +282,9 @@ impl Kind {
             Self::Cancelled => "it was cancelled",
             Self::Degraded => "the pool gave up starting workers",
             Self::NotInitialised => "call `offspring::init()` first in `main`",
+            Self::Unsupported => "is not to be had here",
+            Self::AlreadySet => "was set before",
+            Self::Threads => "this process has more than one thread",
             Self::Options => "the options contradict each other",
             Self::Os => "the operating system refused",
         }

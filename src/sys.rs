@@ -4,14 +4,25 @@
 pub(crate) use offspring_os_unix::{
     OsError, at_exit,
     family::{Family, FamilyError, Object, ObjectError, Options, set_trace},
+    forkserver,
     futex::now,
     generation::current as generation,
     image, inherited,
-    lifeline::{Lifeline, LifelineEnd},
-    memory, signal,
-    start::{Child, Start, Stdio},
+    lifeline::{Armed, Lifeline, LifelineEnd},
+    memory,
+    pidfd::{PidFd as Peer, identity_of_self},
+    setup, signal,
+    start::{Child, Fork, Start, Stdio, fork, thread_count},
+    state,
     status::{self, ExitStatus, signal_name},
 };
+
+/// How processes can be started here, the usual way first: whether by `fork`, too.
+pub(crate) const FORKS: bool = cfg!(unix);
+
+/// A file, socket or pipe of somebody else.
+#[cfg(unix)]
+pub(crate) use std::os::fd::BorrowedFd as BorrowedFile;
 
 /// A file, socket or pipe that this process owns.
 #[cfg(unix)]

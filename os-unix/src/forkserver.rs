@@ -185,11 +185,8 @@ impl Reported {
         if !told.reading {
             self.reports.drain(&mut told);
         }
-        self.take(&mut told)
-    }
-
-    fn take(&self, told: &mut Told) -> Option<ExitStatus> {
-        let status = told.statuses.remove(&self.serial);
+        // It stays there: another thread may wait for the same.
+        let status = told.statuses.get(&self.serial).copied();
         status.or_else(|| told.over.then_some(ExitStatus::Unknown))
     }
 
@@ -227,6 +224,12 @@ impl Reported {
             reports.drain(&mut told);
             reports.changed.notify_all();
         }
+    }
+}
+
+impl Drop for Reported {
+    fn drop(&mut self) {
+        locked(&self.reports.told).statuses.remove(&self.serial);
     }
 }
 

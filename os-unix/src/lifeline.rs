@@ -279,6 +279,14 @@ pub struct Armed {
 }
 
 impl Armed {
+    /// In a fork of the process that armed it: closes the fork's copy, which does nothing there. Elsewhere it stays.
+    pub fn close_in_fork(mut self) {
+        if self.generation != generation::current() {
+            // SAFETY: not used or dropped after.
+            unsafe { ManuallyDrop::drop(&mut self.read) };
+        }
+    }
+
     /// From now on the parent's end does not matter.
     ///
     /// # Errors

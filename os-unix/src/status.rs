@@ -92,11 +92,11 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 pub fn wait(child: &Child) -> ExitStatus {
     loop {
         if let Some(reported) = &child.reported {
-            let _ = child.process.wait_gone(None);
-            reported.wait(None);
             if let Some(status) = try_wait(child) {
                 return status;
             }
+            let _ = child.process.wait_gone(None);
+            reported.wait(None);
             continue;
         }
         if child.process.fd().is_some() {

@@ -68,6 +68,19 @@ impl Started {
         self.process.pid()
     }
 
+    /// Blocks until one of `all` has ended, and gives its place; it is reaped. `None` if there are none.
+    pub(super) fn wait_any(all: &[Arc<Self>]) -> Option<usize> {
+        let processes: Vec<&Child> = all.iter().map(|child| &child.process).collect();
+        let place = sys::status::wait_any(&processes)?;
+        all[place].settle();
+        Some(place)
+    }
+
+    /// The process itself: to poll for its end, to ask what it does.
+    pub(super) fn process(&self) -> &sys::Peer {
+        self.process.pidfd()
+    }
+
     /// Blocks until it has ended.
     pub(super) fn wait(&self) -> ExitStatus {
         let status = sys::status::wait(&self.process);

@@ -93,6 +93,44 @@ impl Entry {
     }
 }
 
+/// A function without arguments and value as a place in the main image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Plain(u64);
+
+impl Plain {
+    /// Names `function`.
+    ///
+    /// Errors: it is not in the main image.
+    pub(super) fn of(function: fn()) -> Result<Self> {
+        let address = function as usize;
+        let offset = Image::main().code_offset(address).ok_or_else(|| {
+            let text = format!(
+                "call {} in a fork server: it is not in the main program; give a function that is",
+                describe(address)
+            );
+            Error::new(Kind::Options, Subject::None, text)
+        })?;
+        Ok(Self(offset as u64))
+    }
+
+    /// Calls it.
+    ///
+    /// Errors: there is no code at that place.
+    ///
+    /// # Safety
+    ///
+    /// It was made by [`of`](Self::of) in a process of the same image (E1).
+    pub(super) unsafe fn call(self) -> std::result::Result<(), &'static str> {
+        let offset = usize::try_from(self.0).ok();
+        let address = offset.and_then(|offset| Image::main().code_at(offset));
+        let address = address.ok_or("its initialiser is not in this program")?;
+        // SAFETY: E1: `of` took the address of a `fn()` in this image.
+        let function = unsafe { std::mem::transmute::<usize, fn()>(address) };
+        function();
+        Ok(())
+    }
+}
+
 fn run<A: DeserializeOwned, R: Serialize>(function: usize, child: Child) -> i32 {
     // SAFETY: E1: `of::<A, R>` paired this very runner with the address of a `fn(A) -> R`.
     let function = unsafe { std::mem::transmute::<usize, fn(A) -> R>(function) };

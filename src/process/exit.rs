@@ -1,9 +1,9 @@
-//! What happens to children when their parent ends normally: daemons are terminated, the others waited for.
+//! What happens when a process ends normally: finalisers, then its children, then the other finalisers.
 //!
 //! "Normally" is the end of the guard that `init` returns, `std::process::exit`, and the return from `main`. When a
 //! process is killed or aborts, the kernel ends its children by their lifelines, daemons or not.
 
-use super::children;
+use super::{children, finally, server};
 use crate::sys;
 use std::sync::Once;
 use std::time::Duration;
@@ -11,18 +11,20 @@ use std::time::Duration;
 /// How long a daemon may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Applies the rules, in the order of Python's: daemons are asked to end (SIGTERM), everybody else is waited for, however
-/// long that takes. A daemon that still lives two seconds later is killed.
+/// Applies the rules, in the order of Python's: finalisers of a priority from 0 on run; daemons are asked to end (SIGTERM),
+/// everybody else is waited for, however long that takes; a daemon that still lives two seconds later is killed; the other
+/// finalisers run. At last its fork servers end.
 ///
 /// Pools that were never finished are terminated. Any number of times; detached children are left alone.
 pub(crate) fn end() {
     crate::pool::end();
+    finally::run(|priority| priority >= 0);
     loop {
         let all = children::all();
         let (daemons, others): (Vec<_>, Vec<_>) =
             all.into_iter().filter(|child| !child.is_detached()).partition(|child| child.daemon);
         if daemons.is_empty() && others.is_empty() {
-            return;
+            break;
         }
         for daemon in &daemons {
             // It has ended, or the kernel will end it with this process.
@@ -40,6 +42,8 @@ pub(crate) fn end() {
         }
         // Somebody may have started another one meanwhile.
     }
+    finally::run(|_| true);
+    server::end_all();
 }
 
 /// Applies the rules when this process ends, also by `std::process::exit`. A failure to register leaves the guard.

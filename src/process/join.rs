@@ -1,5 +1,7 @@
 //! Why a process gave no value: it panicked, ended otherwise, or its value could not travel.
 
+use super::children::Started;
+use super::record::{NoteKind, Outcome};
 use super::{ExitStatus, Panic};
 use crate::error::{Error, Kind, Subject};
 use std::fmt;
@@ -49,9 +51,44 @@ pub(super) enum Why {
     Unreadable(Error),
 }
 
+impl Why {
+    pub(super) fn of(started: &Started, outcome: &Outcome, status: ExitStatus) -> Option<Self> {
+        let record = &started.record;
+        let note = record.read_note();
+        Some(match (outcome, note) {
+            (Outcome::Value(..), _) => return None,
+            (Outcome::Panicked, Some((NoteKind::Panic | NoteKind::FatalPanic, note))) => {
+                Self::Panicked(Panic::from_note(&note))
+            }
+            (Outcome::Panicked, _) => {
+                Self::Panicked(Panic::saying("(there was no memory to note the message)"))
+            }
+            (Outcome::Refused, Some((NoteKind::Refusal, note))) => {
+                Self::Refused(String::from_utf8_lossy(&note).into_owned())
+            }
+            (Outcome::Refused, _) => {
+                Self::Refused("it could not do what it was started for".to_owned())
+            }
+            (_, Some((NoteKind::FatalPanic, note))) if status.is_abort() => {
+                Self::Panicked(Panic::from_note(&note))
+            }
+            _ if record.child().is_none() => Self::NeverBegan,
+            _ => Self::Ended,
+        })
+    }
+}
+
 impl JoinError {
     pub(super) fn new(pid: u32, name: &str, status: ExitStatus, why: Why) -> Self {
         Self(Box::new(Inner { pid, name: name.to_owned(), status, why }))
+    }
+
+    /// Why the process `started`, which has ended, left no value; `None` if it left one.
+    pub(super) fn of(started: &Started) -> Option<Self> {
+        let status = started.wait();
+        let outcome = started.record.read_result();
+        let why = Why::of(started, &outcome, status)?;
+        Some(Self::new(started.pid(), &started.name, status, why))
     }
 
     /// The function panicked, or a panic anywhere in it ended the process.

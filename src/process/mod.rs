@@ -22,20 +22,43 @@
 mod builder;
 mod child;
 mod children;
+mod context;
 mod current;
 mod entry;
 mod exit;
+mod finally;
+mod forked;
+mod handle;
 mod join;
+mod named;
 mod panic;
+mod parent;
 mod record;
+mod scope;
+mod server;
+mod setup;
 mod start;
 mod status;
+mod stdio;
+mod task;
 
 pub use crate::value::Passed;
 pub use builder::Builder;
+pub use context::{
+    Context, StartMethod, replace_context, set_context, set_executable, set_start_method,
+    start_method, start_method_if_set,
+};
+pub use current::{Current, current};
+pub use finally::{Finalizer, at_exit};
+pub use handle::{Handle, Sentinel, State, active_children};
 pub use join::JoinError;
+pub use named::register;
 pub use panic::Panic;
+pub use parent::{Parent, parent};
+pub use scope::{Scope, Scoped, scope};
 pub use status::ExitStatus;
+pub use stdio::Stdio;
+pub use task::Run;
 
 pub(crate) use exit::{end, register as register_end};
 pub(crate) use panic::caught;
@@ -46,7 +69,7 @@ use crate::sys::{self, Family};
 use crate::value;
 use children::Started;
 use join::Why;
-use record::{NoteKind, Outcome};
+use record::Outcome;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -135,7 +158,19 @@ impl<R> Process<R> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        start::start(None, None, function, arguments).map(Self::new)
+        Builder::default().spawn(function, arguments)
+    }
+
+    /// Starts a process that runs `task`, whose fields travel there.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    pub fn run<T>(task: T) -> Result<Self>
+    where
+        T: Run<Output = R>,
+    {
+        Builder::default().run(task)
     }
 
     /// Waits until the process has ended, and gives what its function returned.
@@ -163,7 +198,7 @@ impl<R> Process<R> {
                 }
                 value.map_err(|error| failed(Why::Unreadable(error)))
             }
-            outcome => Err(failed(self.why(&outcome, status))),
+            outcome => Err(failed(Why::of(started, &outcome, status).unwrap_or(Why::Ended))),
         }
     }
 
@@ -216,30 +251,6 @@ impl<R> Process<R> {
         R: DeserializeOwned,
     {
         if self.wait_deadline(deadline).is_none() { Err(self) } else { Ok(self.join()) }
-    }
-
-    fn why(&self, outcome: &Outcome, status: ExitStatus) -> Why {
-        let record = &self.started.record;
-        let note = record.read_note();
-        match (outcome, note) {
-            (Outcome::Panicked, Some((NoteKind::Panic | NoteKind::FatalPanic, note))) => {
-                Why::Panicked(Panic::from_note(&note))
-            }
-            (Outcome::Panicked, _) => {
-                Why::Panicked(Panic::saying("(there was no memory to note the message)"))
-            }
-            (Outcome::Refused, Some((NoteKind::Refusal, note))) => {
-                Why::Refused(String::from_utf8_lossy(&note).into_owned())
-            }
-            (Outcome::Refused, _) => {
-                Why::Refused("it could not do what it was started for".to_owned())
-            }
-            (_, Some((NoteKind::FatalPanic, note))) if status.is_abort() => {
-                Why::Panicked(Panic::from_note(&note))
-            }
-            _ if record.child().is_none() => Why::NeverBegan,
-            _ => Why::Ended,
-        }
     }
 
     /// Waits until the process has ended; says how. Any number of times, from any thread.
@@ -297,7 +308,7 @@ impl<R> Process<R> {
     ///
     /// What the system says: not permitted.
     pub fn terminate(&self) -> Result<()> {
-        self.signal(sys::signal::TERMINATE)
+        self.handle().terminate()
     }
 
     /// Ends it at once, at whichever instruction it is. Nothing happens if it has ended.
@@ -310,13 +321,51 @@ impl<R> Process<R> {
     ///
     /// As [`terminate`](Self::terminate).
     pub fn kill(&self) -> Result<()> {
-        self.signal(sys::signal::KILL)
+        self.handle().kill()
     }
 
-    fn signal(&self, signal: i32) -> Result<()> {
-        self.started
-            .send_signal(signal)
-            .map_err(|error| Error::caused(Kind::Os, Subject::Process(self.pid()), "end it", error))
+    /// Asks it to end, and kills it if it still lives after `grace`. Blocks until it has ended; says how.
+    ///
+    /// ```
+    /// use offspring::Process;
+    /// use std::time::Duration;
+    ///
+    /// # #[allow(clippy::needless_doctest_main)]
+    /// fn main() -> offspring::Result<()> {
+    ///     let _main = offspring::init();
+    ///     let child = Process::spawn(|()| std::thread::park(), ())?;
+    ///     assert!(!child.shutdown(Duration::from_secs(5))?.success());
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`terminate`](Self::terminate).
+    pub fn shutdown(&self, grace: Duration) -> Result<ExitStatus> {
+        self.handle().shutdown(grace)
+    }
+
+    /// What it does at the moment; `None` once it has ended and was reaped, or where the system does not tell.
+    #[must_use]
+    pub fn state(&self) -> Option<State> {
+        sys::state::of(self.started.process())
+    }
+
+    /// What becomes ready to be read when it has ended: for `poll`, `epoll` and event loops. Nothing is to be read from it.
+    ///
+    /// # Errors
+    ///
+    /// [`is_unsupported`](Error::is_unsupported): the system gives none (Linux before 5.3, or a filter).
+    #[doc(alias = "pidfd")]
+    pub fn sentinel(&self) -> Result<Sentinel<'_>> {
+        self.started.process().fd().ok_or_else(|| no_sentinel(self.pid()))
+    }
+
+    /// To wait for it and to end it, without its value; as many as needed.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.started))
     }
 
     /// Lets it live on when this process ends, however that may be; it is not waited for then.
@@ -350,6 +399,12 @@ impl<R> fmt::Debug for Process<R> {
             .field("daemon", &self.is_daemon())
             .finish()
     }
+}
+
+fn no_sentinel(pid: u32) -> Error {
+    let text =
+        "give something to poll for its end: this system refuses it (Linux 5.3 has it); use `wait`";
+    Error::new(Kind::Unsupported, Subject::Process(pid), text)
 }
 
 /// If this process was started as a child: does its work and ends.

@@ -3,13 +3,15 @@
 //! So it is known with `panic = "abort"`, too, and from whichever thread it came. A panic that is caught leaves a note
 //! that nobody asks for; one that ends the process (or the function) leaves the last note.
 
+use super::current::Me;
 use super::record::{MOST_NOTE, NoteKind, Record};
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
+use std::io::Write;
 use std::panic::PanicHookInfo;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 /// A panic in another process.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,24 +109,35 @@ impl fmt::Debug for Panic {
 
 /// What the hook knows.
 struct Notes {
+    /// Of this process; nobody's in one that is no child.
+    record: Option<&'static Record>,
     /// The last panic that was noted.
     last: Option<Panic>,
     /// A result was, or is about to be, committed: the note is the parent's.
     closed: bool,
 }
 
-static NOTES: Mutex<Notes> = Mutex::new(Notes { last: None, closed: false });
-static RECORD: OnceLock<&'static Record> = OnceLock::new();
+static NOTES: Mutex<Notes> = Mutex::new(Notes { record: None, last: None, closed: false });
 
-/// From now on every panic of this process is noted in `record`, and then goes to the hook that is there.
+fn notes() -> MutexGuard<'static, Notes> {
+    NOTES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on every panic of this process is noted in `record`, and then goes to the hook that is there. A fork of a
+/// child has the hook already.
 pub(super) fn note_in(record: &'static Record) {
-    if RECORD.set(record).is_ok() {
+    static HOOKED: Once = Once::new();
+    *notes() = Notes { record: Some(record), last: None, closed: false };
+    HOOKED.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             note(Panic::of(info));
+            // Whose it is; a standard error that is closed swallows it.
+            let me = Me::get();
+            let _ = writeln!(std::io::stderr(), "Process {}:", me.name());
             before(info);
         }));
-    }
+    });
 }
 
 /// What std says when it is about to end the process, since the stack must not unwind further.
@@ -132,8 +145,8 @@ const CANNOT_UNWIND: [&str; 2] =
     ["panic in a function that cannot unwind", "panic in a destructor during cleanup"];
 
 fn note(mut panic: Panic) {
-    let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(record) = RECORD.get().filter(|_| !notes.closed) else { return };
+    let mut notes = notes();
+    let Some(record) = notes.record.filter(|_| !notes.closed) else { return };
     let mut kind = if cfg!(panic = "abort") { NoteKind::FatalPanic } else { NoteKind::Panic };
     if CANNOT_UNWIND.contains(&panic.message.as_str()) {
         kind = NoteKind::FatalPanic;
@@ -151,9 +164,9 @@ fn note(mut panic: Panic) {
 /// The function's panic was caught with this payload: notes it unless the hook has, and closes.
 pub(super) fn close_with(payload: &(dyn Any + Send)) {
     let message = message_of(payload);
-    let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut notes = notes();
     let noted = notes.last.as_ref().is_some_and(|last| last.message == message);
-    if let Some(record) = RECORD.get().filter(|_| !noted && !notes.closed) {
+    if let Some(record) = notes.record.filter(|_| !noted && !notes.closed) {
         let bytes = postcard::to_stdvec(&Panic::saying(&message)).unwrap_or_default();
         record.write_note(NoteKind::Panic, &bytes);
     }
@@ -176,7 +189,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 
 /// No panic is noted any more.
 pub(super) fn close() {
-    NOTES.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+    notes().closed = true;
 }
 
 #[cfg(test)]
