@@ -16,12 +16,11 @@
 //!
 //! A kill is no ordering problem: what a process stored before it died, its survivors see once they see its death.
 
+use super::system::{self, BorrowedFile, OwnedFile};
 use offspring_core::points::Point;
 use offspring_core::prim::{AtomicU32, AtomicU64, Ordering};
-use offspring_os_unix::futex;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Processes of one round.
 pub const MOST_LIVES: usize = 1 << 12;
@@ -218,13 +217,13 @@ pub fn count(word: &AtomicU64) {
 
 /// Nanoseconds on the clock that all processes share.
 pub fn now() -> u64 {
-    futex::now().0
+    system::now().0
 }
 
 /// The board's own file, and where it is mapped for the process's life.
 pub struct Mapping {
     /// To hand to a child that executes the program again.
-    pub file: OwnedFd,
+    pub file: OwnedFile,
     /// What it holds.
     pub board: &'static Board,
 }
@@ -236,18 +235,8 @@ impl Board {
     ///
     /// What the system says.
     pub fn create() -> io::Result<Mapping> {
-        // SAFETY: the name is a terminated string.
-        let fd = unsafe { libc::memfd_create(c"kill-board".as_ptr(), libc::MFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the call made this descriptor, and nobody else knows it.
-        let file = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: takes integers.
-        if unsafe { libc::ftruncate(file.as_raw_fd(), size_of::<Self>() as libc::off_t) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Self::open(file)
+        let (file, base) = system::make_memory(size_of::<Self>())?;
+        Ok(Self::at(file, base))
     }
 
     /// The one that the parent made.
@@ -255,24 +244,15 @@ impl Board {
     /// # Errors
     ///
     /// What the system says.
-    pub fn open(file: OwnedFd) -> io::Result<Mapping> {
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                size_of::<Self>(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
+    pub fn open(file: OwnedFile) -> io::Result<Mapping> {
+        let base = system::map_memory(&file, size_of::<Self>())?;
+        Ok(Self::at(file, base))
+    }
+
+    fn at(file: OwnedFile, base: *mut u8) -> Mapping {
         // SAFETY: the file is that long (only `create` makes one, and nobody cuts it), page-aligned, never unmapped, and all
         // of `Self` is atomics, for which every bit pattern is valid.
-        Ok(Mapping { file, board: unsafe { &*base.cast() } })
+        Mapping { file, board: unsafe { &*base.cast() } }
     }
 
     /// A life that nobody had in this round.
@@ -471,11 +451,9 @@ impl fmt::Display for Life {
     }
 }
 
-/// The descriptor of the board's file.
 impl Mapping {
     /// To hand on.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
-        self.file.as_fd()
+    pub fn file(&self) -> BorrowedFile<'_> {
+        system::borrow(&self.file)
     }
 }

@@ -13,14 +13,11 @@ use super::ledger::Sums;
 use super::objects::{self, Party};
 use super::plan::{Plan, Planner};
 use super::scripts;
-use super::signals::{block_child_signal, kill, sleep_for_child};
+use super::system::{self, Children, Family, News, Options};
 use super::targets::{Script, Target};
 use offspring_core::points::Point;
 use offspring_core::prim::Ordering;
 use offspring_core::process::ProcessRef;
-use offspring_os_unix::family::{Family, Options};
-use offspring_os_unix::start::{Start, Stdio};
-use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 /// Victims at a time, besides the two survivors.
@@ -53,7 +50,7 @@ pub struct Orders {
 /// A process of the round.
 struct Running {
     life: u16,
-    pid: i32,
+    pid: u32,
     /// When to kill it from outside.
     deadline: u64,
     /// When it stopped itself, and whether it shall go on.
@@ -97,6 +94,7 @@ impl Tally {
 pub struct Harness {
     family: &'static Family,
     mapping: Mapping,
+    children: Children,
     orders: Orders,
     dice: Dice,
     planner: Planner,
@@ -116,11 +114,11 @@ impl Harness {
         let mapping = Board::create().map_err(|error| format!("make the board: {error}"))?;
         objects::prepare(mapping.board);
         let family = Family::create(&Options::default()).map_err(|error| error.to_string())?;
-        block_child_signal();
         let tally = Tally { at: vec![0; Point::ALL.len()], ..Tally::default() };
         Ok(Self {
             family: Box::leak(Box::new(family)),
             mapping,
+            children: Children::new(),
             orders,
             dice: Dice::new(orders.seed),
             planner: Planner::new(Dice::new(orders.seed ^ 1)),
@@ -244,8 +242,9 @@ impl Harness {
                 party.semaphore.value(),
                 party.queue.dump(),
             ));
-            kill(one.pid, libc::SIGKILL);
-            self.reap_one(one.pid);
+            self.children.kill(one.pid);
+            self.children.await_end(one.pid);
+            self.untold.push((one.pid, ProcessRef::NONE));
         }
         Ok(())
     }
@@ -268,13 +267,18 @@ impl Harness {
             let bits = self.planner.rarest(&self.tally.at);
             life.rare.iter().zip(bits).for_each(|(word, bits)| word.store(bits, Ordering::Relaxed));
         }
-        life.stop.store(plan.stop.map_or(0, |point| point as u32 + 1), Ordering::Relaxed);
+        let stop = plan.stop.filter(|_| system::STOPS);
+        life.stop.store(stop.map_or(0, |point| point as u32 + 1), Ordering::Relaxed);
         life.seed.store(self.dice.any(), Ordering::Relaxed);
         let threads = self.orders.threads && !steady && self.dice.below(3) == 0;
         life.threads.store(u32::from(threads), Ordering::Relaxed);
         let execute = !steady && self.dice.below(10) == 0;
-        let pid = if execute { self.execute(me)? } else { self.fork(me)? };
-        life.pid.store(pid as u32, Ordering::Relaxed);
+        let (family, board) = (self.family, self.board());
+        let forked =
+            if execute { None } else { self.children.fork(|| scripts::forked(family, board, me)) };
+        let execute = forked.is_none();
+        let pid = forked.unwrap_or_else(|| self.execute(me))?;
+        life.pid.store(pid, Ordering::Relaxed);
         let patience = match plan.point {
             _ if survivor => u64::MAX / 2,
             _ if steady => HANG,
@@ -293,25 +297,9 @@ impl Harness {
         Ok(())
     }
 
-    fn fork(&self, me: u16) -> Result<i32, String> {
-        // SAFETY: this process has one thread.
-        match unsafe { libc::fork() } {
-            0 => scripts::forked(self.family, self.board(), me),
-            -1 => Err(format!("fork a victim: {}", std::io::Error::last_os_error())),
-            pid => Ok(pid),
-        }
-    }
-
-    fn execute(&self, me: u16) -> Result<i32, String> {
-        let text = |text: String| CString::new(text).map_err(|error| error.to_string());
-        let start = Start {
-            argv: vec![text("verify".into())?, text(super::VICTIM.into())?, text(me.to_string())?],
-            stdio: [Stdio::Null, Stdio::Inherit, Stdio::Inherit],
-            fds: vec![self.family.arena_fd(), self.mapping.fd()],
-            ..Start::default()
-        };
-        let child = start.spawn().map_err(|error| error.to_string())?;
-        Ok(child.pid() as i32)
+    fn execute(&mut self, me: u16) -> Result<u32, String> {
+        let files = vec![system::arena(self.family), self.mapping.file()];
+        self.children.execute(["verify", super::VICTIM, &me.to_string()], files)
     }
 
     fn settle_until(&mut self, done: impl Fn(&Self) -> bool) {
@@ -338,7 +326,7 @@ impl Harness {
                     } else if go_on {
                         self.running[i].stopped = None;
                         self.running[i].deadline = now + PATIENCE;
-                        kill(pid, libc::SIGCONT);
+                        self.children.go_on(pid);
                     } else {
                         self.doom(i);
                     }
@@ -351,7 +339,7 @@ impl Harness {
             return;
         }
         let nanos = next.saturating_sub(now).min(50_000_000);
-        sleep_for_child(nanos);
+        self.children.sleep(nanos);
         let (due, woken) = (now + nanos, board::now());
         if woken > due + HELD_UP {
             self.held_up.push((due, woken));
@@ -382,19 +370,14 @@ impl Harness {
         if one.stopped.take().is_some() {
             self.tally.stopped += 1;
         }
-        kill(one.pid, libc::SIGKILL);
+        self.children.kill(one.pid);
     }
 
     /// Takes one child's news. False if there are none.
     fn reap(&mut self) -> bool {
-        let mut status = 0;
-        // SAFETY: `status` is writable.
-        let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::WUNTRACED) };
-        if pid <= 0 {
-            return false;
-        }
+        let Some((pid, news)) = self.children.news() else { return false };
         let Some(i) = self.running.iter().position(|one| one.pid == pid) else { return true };
-        if libc::WIFSTOPPED(status) {
+        if news == News::Stopped {
             // One that stopped on its way to another point usually goes on.
             let go_on = self.dice.percent(70);
             self.running[i].stopped = Some((now(), go_on));
@@ -406,9 +389,9 @@ impl Harness {
         let process = ProcessRef::from_bits(life.process.load(Ordering::Acquire));
         // The survivors are to find most deaths by themselves; who never came in is known to nobody but its parent.
         if process.is_none() || self.dice.percent(20) {
-            self.family.note_gone(pid as u32, process);
+            self.family.note_gone(pid, process);
         } else {
-            self.untold.push((pid as u32, process));
+            self.untold.push((pid, process));
         }
         // Its death cannot give back a permit that it had forgotten.
         if life.delicate.load(Ordering::Acquire) == delicate::FORGOTTEN
@@ -417,34 +400,14 @@ impl Harness {
         {
             board.posted.fetch_add(1, Ordering::Relaxed);
         }
-        if libc::WIFSIGNALED(status) {
-            let expected = libc::WTERMSIG(status) == libc::SIGKILL && life.doomed().is_some();
-            if !expected {
-                board.complain(format_args!(
-                    "a process ended by signal {}; {life}",
-                    libc::WTERMSIG(status)
-                ));
-            }
-            match life.died_at() {
+        match news {
+            News::Killed if life.doomed().is_some() => match life.died_at() {
                 Some(point) => self.tally.at[point as usize] += 1,
                 None => self.tally.outside += 1,
-            }
-        } else {
-            self.tally.left += 1;
-            if libc::WEXITSTATUS(status) != 0 {
-                board.complain(format_args!(
-                    "a process ended with code {}; {life}",
-                    libc::WEXITSTATUS(status)
-                ));
-            }
+            },
+            News::Ended(0) => self.tally.left += 1,
+            news => board.complain(format_args!("a process ended by itself: {news:?}; {life}")),
         }
         true
-    }
-
-    fn reap_one(&mut self, pid: i32) {
-        let mut status = 0;
-        // SAFETY: `status` is writable.
-        unsafe { libc::waitpid(pid, &mut status, 0) };
-        self.untold.push((pid as u32, ProcessRef::NONE));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::board::{Life, delicate, end};
 use super::ledger::Ledger;
+use super::system;
 use offspring_core::points::{Point, set_hook};
 use offspring_core::prim::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::cell::Cell;
@@ -77,7 +78,7 @@ fn at(point: Point) {
     life.last.store(number, Ordering::Relaxed);
     tell(ledger, point);
     if STOP.load(Ordering::Relaxed) == number && STOP.swap(0, Ordering::Relaxed) == number {
-        raise(libc::SIGSTOP);
+        system::stop_self();
     }
     if POINT.load(Ordering::Relaxed) == number && VISITS.fetch_sub(1, Ordering::Relaxed) == 1 {
         die(life, point);
@@ -120,14 +121,9 @@ fn tell(ledger: &Ledger, point: Point) {
 
 fn die(life: &Life, point: Point) -> ! {
     life.doom(end::AT + point as u32);
-    raise(libc::SIGKILL);
+    system::kill_self();
     // Where there are other threads the signal may take this one a moment later.
     loop {
         std::hint::spin_loop();
     }
-}
-
-fn raise(signal: i32) {
-    // SAFETY: takes integers.
-    unsafe { libc::kill(libc::getpid(), signal) };
 }

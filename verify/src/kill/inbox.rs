@@ -4,10 +4,10 @@ use super::board::{count, now};
 use super::hook;
 use super::ledger::{How, Ledger};
 use super::objects::{self, kind};
+use super::system::Family;
 use offspring_core::family::RegionRef;
 use offspring_core::prim::Ordering;
 use offspring_core::queue::{Buffer, split_handles};
-use offspring_os_unix::family::Family;
 
 /// Where messages are copied to, and what the ledger says of them.
 pub struct Inbox {

@@ -14,7 +14,8 @@
 //! | `ledger` | what happened to each item, and the judgement |
 //! | `board` | the memory that all of them share, apart from the arena |
 //! | `processes` | the other half: processes killed while they start, run and end |
-//! | `objects`, `payload`, `audit`, `signals`, `dice` | the queue and the semaphore; messages that show tears; leftovers; signals; luck |
+//! | `objects`, `payload`, `audit`, `dice` | the queue and the semaphore; messages that show tears; leftovers; luck |
+//! | `system` | children, memory and figures of the operating system |
 //!
 //! A kill at a named point is raised by the victim itself in the hook, behind the entry in the ledger, so that what must
 //! become of each item is known exactly. A kill from outside may fall between a commit and its entry: such items are
@@ -32,7 +33,7 @@ mod payload;
 mod plan;
 mod processes;
 mod scripts;
-mod signals;
+mod system;
 mod targets;
 mod worker;
 
@@ -42,7 +43,6 @@ use harness::{Harness, Orders};
 use offspring_core::prim::{AtomicU64, Ordering};
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -167,8 +167,8 @@ pub fn inner_process() -> Option<ExitCode> {
             Some(processes::harness(processes::Orders { seed: number(2)?, until, least }))
         }
         Some(VICTIM) => {
-            // SAFETY: the harness handed exactly these two descriptors to this process, and nothing else knows them.
-            let (arena, file) = unsafe { (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4)) };
+            // SAFETY: the harness handed exactly these two to this process, and nothing else knows them.
+            let [arena, file] = unsafe { system::handed() }?;
             let mapping = Board::open(file).ok()?;
             scripts::executed(arena, mapping.board, number(2)? as u16)
         }

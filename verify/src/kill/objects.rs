@@ -1,11 +1,11 @@
 //! The round's shared objects: a queue and a semaphore, each in a region of the family's arena.
 
 use super::board::Board;
+use super::system::{Family, Object, ObjectError, set_trace};
 use offspring_core::family::{RegionError, RegionRef, RegionSpec, flags};
 use offspring_core::prim::{AtomicPtr, AtomicU64, Ordering};
 use offspring_core::queue::{Commit, Geometry, Mapped, NoMemory, Options, Queue};
 use offspring_core::semaphore::{Semaphore, SemaphoreHead, ledger_entries};
-use offspring_os_unix::family::{Family, Object, ObjectError, set_trace};
 use std::ptr::NonNull;
 
 /// The kinds of regions.

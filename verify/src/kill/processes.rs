@@ -7,6 +7,7 @@
 
 use super::dice::Dice;
 use super::print_row;
+use super::system;
 use offspring::{Process, Queue};
 use offspring_core::points::{self, Point};
 use offspring_core::prim::{AtomicU32, Ordering};
@@ -65,8 +66,7 @@ fn die_at(point: u32, visit: u32) {
         if point as u32 == POINT.load(Ordering::Relaxed)
             && VISITS.fetch_sub(1, Ordering::Relaxed) == 1
         {
-            // SAFETY: takes integers; this process ends here.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            system::kill_self();
         }
     }));
 }
@@ -106,8 +106,7 @@ fn wait_for_ever((queue, _): Load) {
 type InUse = (Option<offspring::__InUse>, usize);
 
 fn in_use() -> InUse {
-    let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    (offspring::__in_use().ok(), descriptors)
+    (offspring::__in_use().ok(), system::open_files())
 }
 
 /// Runs the half; its children end inside.
@@ -119,10 +118,8 @@ pub fn harness(orders: Orders) -> ExitCode {
         die_at(point, visit);
     }
     let _main = offspring::init();
-    // SAFETY: take integers.
-    let adopts = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-    if adopts != 0 {
-        eprintln!("kill: this system lets no process adopt orphans");
+    if let Err(error) = system::adopt_orphans() {
+        eprintln!("kill: {error}");
         return ExitCode::FAILURE;
     }
     let begin = Instant::now();
@@ -145,7 +142,7 @@ fn run(orders: Orders) -> Result<Tally, String> {
     let keep = Queue::<u8>::bounded(1).map_err(|error| error.to_string())?;
     child_case(None, &mut tally)?;
     parent_case(Death::At(Point::StartSent, 1), &mut tally)?;
-    await_orphans();
+    system::await_orphans();
     tally = Tally { at: vec![0; Point::ALL.len()], ..Tally::default() };
     let before = in_use();
     let mut wanted: Vec<Point> = Vec::new();
@@ -157,8 +154,7 @@ fn run(orders: Orders) -> Result<Tally, String> {
                 break;
             }
         }
-        // SAFETY: takes an integer.
-        unsafe { libc::alarm(WATCHDOG_SECONDS) };
+        system::watchdog(WATCHDOG_SECONDS);
         let (parent, death) = match wanted.pop() {
             Some(point) => (OF_PARENTS.contains(&point), Death::At(point, 1)),
             None => {
@@ -180,7 +176,7 @@ fn run(orders: Orders) -> Result<Tally, String> {
             child_case(Some(death), &mut tally)
         };
         case.map_err(|error| format!("a {who} to be killed {death:?}: {error}"))?;
-        await_orphans();
+        system::await_orphans();
         let mut now = in_use();
         if now != before {
             // One who died between its first word in the registry and its first life word, and whose parent died before it was
@@ -201,17 +197,6 @@ fn run(orders: Orders) -> Result<Tally, String> {
     }
     drop(keep);
     Ok(tally)
-}
-
-/// Waits until this process has no child: whoever was adopted has ended.
-fn await_orphans() {
-    loop {
-        // SAFETY: may be given no place for the status.
-        let reaped = unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) };
-        if reaped < 0 && std::io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return;
-        }
-    }
 }
 
 /// A child with arguments and a value too long for its record, both with a handle, dies or not.
@@ -235,7 +220,7 @@ fn child_case(death: Option<Death>, tally: &mut Tally) -> Result<(), String> {
         tally.told.push(begin.elapsed());
     }
     let status = child.wait();
-    let killed = status.signal() == Some(libc::SIGKILL);
+    let killed = status.signal() == Some(system::KILLED);
     if !killed && !status.success() {
         tally.complain(format_args!("a child to be killed {death:?} ended with {status}"));
     }
@@ -282,7 +267,7 @@ fn parent_case(death: Death, tally: &mut Tally) -> Result<(), String> {
     match parent.join() {
         Ok(()) => tally.count(Some(death), false),
         Err(error) => {
-            if !error.is_killed() || error.status().signal() != Some(libc::SIGKILL) {
+            if !error.is_killed() || error.status().signal() != Some(system::KILLED) {
                 tally.complain(format_args!("of a parent killed {death:?} was told: {error}"));
             }
             tally.count(Some(death), true);

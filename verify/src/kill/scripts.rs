@@ -5,22 +5,15 @@ use super::dice::Dice;
 use super::hook;
 use super::ledger::Ledger;
 use super::objects::{self, MOST_PERMITS, Party};
+use super::system::{self, Family, OwnedFile};
 use super::targets::Script;
 use super::worker::{Closed, Finish, Size, Worker};
 use offspring_core::prim::Ordering;
 use offspring_core::process::ProcessRef;
-use offspring_os_unix::family::Family;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
-
-/// Leaves the process without running what it inherited.
-fn quit(code: i32) -> ! {
-    // SAFETY: ends this process.
-    unsafe { libc::_exit(code) }
-}
 
 /// The life of a forked child; never returns.
 pub fn forked(family: &'static Family, board: &'static Board, me: u16) -> ! {
@@ -31,11 +24,11 @@ pub fn forked(family: &'static Family, board: &'static Board, me: u16) -> ! {
             board.complain(format_args!("a child could not come in: {error}; {}", board.life(me)));
         }
     }));
-    quit(if done.is_ok() { 0 } else { 101 })
+    system::quit(if done.is_ok() { 0 } else { 101 })
 }
 
 /// The life of a child that executed the program again, with nothing but the arena and the board.
-pub fn executed(arena: OwnedFd, board: &'static Board, me: u16) -> ! {
+pub fn executed(arena: OwnedFile, board: &'static Board, me: u16) -> ! {
     prepare(board, me);
     let done = catch_unwind(AssertUnwindSafe(|| match Family::join(arena, ProcessRef::NONE) {
         Ok(family) => live(Box::leak(Box::new(family)), board, me),
@@ -43,12 +36,12 @@ pub fn executed(arena: OwnedFd, board: &'static Board, me: u16) -> ! {
             board.complain(format_args!("a child could not join: {error}; {}", board.life(me)));
         }
     }));
-    quit(if done.is_ok() { 0 } else { 101 })
+    system::quit(if done.is_ok() { 0 } else { 101 })
 }
 
 fn prepare(board: &'static Board, me: u16) {
-    // SAFETY: takes integers. Nobody outlives the harness.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // Nobody outlives the harness.
+    system::end_with_parent();
     objects::prepare(board);
     hook::follow(Ledger { board, me });
 }

@@ -7,6 +7,7 @@ use super::inbox::{Inbox, Reply, is_whole, note_recovery};
 use super::ledger::{Event, How, Ledger, hold};
 use super::objects::{self, MOST_PERMITS, Party, kind};
 use super::payload::{self, LEAST, Name};
+use super::system::{Object, ObjectError};
 use super::targets::Script;
 use offspring_core::block_on::block;
 use offspring_core::family::RegionRef;
@@ -15,7 +16,6 @@ use offspring_core::queue::{
     Answer, GetError, LeaseToken, Message, Mode, PutError, Taken, TicketToken, handles_len,
 };
 use offspring_core::wait::{Adaptive, EventCount};
-use offspring_os_unix::family::{Object, ObjectError};
 
 /// The queue is closed and nothing is left in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
