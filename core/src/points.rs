@@ -107,6 +107,13 @@ points! {
     ChainFlagged = "chain.flagged",
     ChainEnded = "chain.ended",
     ChainSwept = "chain.swept",
+    // Queue: from one to one.
+    SpscWritten = "spsc.written",
+    SpscPublished = "spsc.published",
+    SpscCopied = "spsc.copied",
+    SpscTaken = "spsc.taken",
+    SpscClaimed = "spsc.claimed",
+    SpscLeft = "spsc.left",
     // Waiting.
     NotifyCounted = "notify.counted",
     NotifyWoken = "notify.woken",

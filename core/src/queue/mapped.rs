@@ -205,7 +205,7 @@ impl Inline for MappedInline<'_> {
 ///
 /// As `ptr::copy_nonoverlapping`.
 #[inline(always)]
-unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+pub(super) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     /// Copies `len` bytes, one to two times the size of `T`.
     ///
     /// # Safety

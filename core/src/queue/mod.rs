@@ -59,6 +59,7 @@ mod layout;
 mod lease;
 mod mapped;
 mod put;
+pub mod spsc;
 #[cfg(any(feature = "points", offspring_loom))]
 mod start_at;
 mod storage;
