@@ -80,6 +80,9 @@ pub mod delicate {
     pub const POSTED: u32 = 3;
 }
 
+/// Words that hold a bit for each point.
+pub const POINT_WORDS: usize = 4;
+
 /// One process of a round.
 #[derive(Debug)]
 #[repr(C)]
@@ -93,7 +96,7 @@ pub struct Life {
     /// See `point`.
     pub visit: AtomicU32,
     /// Points, by bit, at which it shall die at once.
-    pub rare: [AtomicU64; 2],
+    pub rare: [AtomicU64; POINT_WORDS],
     /// The point it shall stop at, plus 1, on its way.
     pub stop: AtomicU32,
     /// See [`end`].
@@ -315,10 +318,8 @@ impl Board {
                 &life.waits_for,
             ];
             words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-            let [low, high] = &life.rare;
-            let words =
-                [low, high, &life.process, &life.killed_at, &life.blocked_since, &life.seed];
-            words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            let words = [&life.process, &life.killed_at, &life.blocked_since, &life.seed];
+            words.into_iter().chain(&life.rare).for_each(|word| word.store(0, Ordering::Relaxed));
         }
         for item in self.items() {
             item.put.store(0, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! What happens at a named point: the ledger is told of a commit, then the process stops or dies if that is its plan.
 
-use super::board::{Life, delicate, end};
+use super::board::{Life, POINT_WORDS, delicate, end};
 use super::ledger::Ledger;
 use super::system;
 use offspring_core::points::{Point, set_hook};
@@ -49,9 +49,9 @@ static POINT: AtomicU32 = AtomicU32::new(0);
 static VISITS: AtomicU32 = AtomicU32::new(0);
 static STOP: AtomicU32 = AtomicU32::new(0);
 /// Points, by bit, to die at at once.
-static RARE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+static RARE: [AtomicU64; POINT_WORDS] = [const { AtomicU64::new(0) }; POINT_WORDS];
 
-const _: () = assert!(Point::ALL.len() <= 128);
+const _: () = assert!(Point::ALL.len() <= 64 * POINT_WORDS);
 
 /// From now on this process follows the plan of its life.
 pub fn follow(ledger: Ledger) {

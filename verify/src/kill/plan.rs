@@ -1,5 +1,6 @@
 //! Luck with a purpose: what the next victim does, and where it is to die.
 
+use super::board::POINT_WORDS;
 use super::dice::Dice;
 use super::targets::{Script, Target, is_closing, target, targets};
 use offspring_core::points::Point;
@@ -79,12 +80,12 @@ impl Planner {
     }
 
     /// The points with the fewest deaths, by bit, as far as they are rarer than most.
-    pub fn rarest(&self, at: &[u64]) -> [u64; 2] {
+    pub fn rarest(&self, at: &[u64]) -> [u64; POINT_WORDS] {
         let mut all: Vec<(u64, Point)> =
             self.targets.iter().map(|target| (at[target.point as usize], target.point)).collect();
         all.sort_by_key(|(kills, _)| *kills);
         let middle = all[all.len() / 2].0;
-        let mut bits = [0; 2];
+        let mut bits = [0; POINT_WORDS];
         for (kills, point) in &all[..RARE] {
             if *kills < middle * 2 / 3 {
                 let bit = *point as usize;
