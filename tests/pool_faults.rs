@@ -269,7 +269,7 @@ fn workers_that_cannot_start_degrade_the_pool() {
     watchdog(200);
     let allowed = Queue::<()>::bounded(8).unwrap();
     allowed.put(()).unwrap();
-    let once = |allowed: Queue<()>| drop(allowed.try_get().expect("no more than one"));
+    let once = |allowed: Queue<()>| allowed.try_get().expect("no more than one");
     let pool = Pool::builder().workers(1).restart_limit(3).initialiser(once, allowed);
     let pool = pool.build().unwrap();
     let waiting = pool.submit(for_ever, 1).unwrap();
