@@ -14,6 +14,7 @@
 //! | `ledger` | what happened to each item, and the judgement |
 //! | `board` | the memory that all of them share, apart from the arena |
 //! | `processes` | the other half: processes killed while they start, run and end |
+//! | `pool` | pools whose workers are killed, and the owners of pools |
 //! | `objects`, `payload`, `audit`, `dice` | the queue and the semaphore; messages that show tears; leftovers; luck |
 //! | `system` | children, memory and figures of the operating system |
 //!
@@ -31,6 +32,9 @@ mod ledger;
 mod objects;
 mod payload;
 mod plan;
+// Its notes lie in a page that processes open by its number.
+#[cfg(unix)]
+mod pool;
 mod processes;
 mod scripts;
 mod system;
@@ -49,10 +53,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The first argument of the harness, of the one for processes, and of a victim that executed the program again.
 const HARNESS: &str = "kill-harness";
 const PROCESSES: &str = "kill-processes";
+const POOL: &str = "kill-pool";
 const VICTIM: &str = "kill-victim";
 
-/// What is killed: processes as they start and end; those that use queue, semaphore, waiting and regions.
-const OBJECTS: [&str; 2] = ["process", "queue"];
+/// What is killed: processes as they start and end; workers of pools; those that use queue, semaphore, waiting and regions.
+const OBJECTS: [&str; 3] = ["process", "pool", "queue"];
 
 /// Kills wanted at each point: in the full version, and in the quick one.
 const LEAST: u64 = 50;
@@ -84,6 +89,9 @@ pub fn stage(settings: &Settings, progress: &Progress) -> Report {
     let share = if settings.object.is_some() { seconds } else { seconds / 10 };
     if wants("process") {
         inner(PROCESSES, [seed, share, flags[0], flags[1]], progress, &mut report);
+    }
+    if cfg!(unix) && wants("pool") {
+        inner(POOL, [seed, share, flags[0], flags[1]], progress, &mut report);
     }
     if wants("queue") {
         inner(HARNESS, [seed, seconds, flags[0], flags[1]], progress, &mut report);
@@ -165,6 +173,11 @@ pub fn inner_process() -> Option<ExitCode> {
             let until = Instant::now() + Duration::from_secs(number(3)?);
             let least = if number(4)? != 0 { LEAST_QUICK } else { LEAST };
             Some(processes::harness(processes::Orders { seed: number(2)?, until, least }))
+        }
+        #[cfg(unix)]
+        Some(POOL) => {
+            let until = Instant::now() + Duration::from_secs(number(3)?);
+            Some(pool::harness(pool::Orders { seed: number(2)?, until, quick: number(4)? != 0 }))
         }
         Some(VICTIM) => {
             // SAFETY: the harness handed exactly these two to this process, and nothing else knows them.
