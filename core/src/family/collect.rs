@@ -20,29 +20,34 @@ use crate::prim::Ordering;
 const WORDS: usize = if cfg!(offspring_loom) { 1 } else { MOST_REGIONS / 64 };
 
 /// One bit for each region.
-struct Bits([u64; WORDS]);
+struct Bits {
+    words: [u64; WORDS],
+    /// No bit is set in this word or behind: a family has few regions, and its table many.
+    end: usize,
+}
 
 impl Bits {
     const fn new() -> Self {
-        Self([0; WORDS])
+        Self { words: [0; WORDS], end: 0 }
     }
 
     /// Sets the bit; says whether it was clear. The index is one of the region table.
     fn insert(&mut self, index: u16) -> bool {
         let (word, bit) = (usize::from(index) / 64, 1 << (index % 64));
-        let clear = self.0[word] & bit == 0;
-        self.0[word] |= bit;
+        let clear = self.words[word] & bit == 0;
+        self.words[word] |= bit;
+        self.end = self.end.max(word + 1);
         clear
     }
 
     fn contains(&self, index: u16) -> bool {
-        self.0[usize::from(index) / 64] & 1 << (index % 64) != 0
+        self.words[usize::from(index) / 64] & 1 << (index % 64) != 0
     }
 
     /// Takes one bit out, at `from` or behind.
     fn pop(&mut self, from: &mut usize) -> Option<u16> {
-        while *from < WORDS {
-            let word = &mut self.0[*from];
+        while *from < self.end {
+            let word = &mut self.words[*from];
             if *word != 0 {
                 let bit = word.trailing_zeros();
                 *word &= *word - 1;
