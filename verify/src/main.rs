@@ -16,7 +16,7 @@ struct Stage {
 
 #[cfg(not(offspring_loom))]
 const STAGES: &[Stage] = {
-    use offspring_verify::{kill, mutants, props, restart};
+    use offspring_verify::{corrupt, kill, lin, mutants, props, restart, step};
     &[
         Stage {
             name: "model",
@@ -37,6 +37,21 @@ const STAGES: &[Stage] = {
             name: "kill",
             about: "real processes, killed at every named point and at any instruction",
             run: kill::stage,
+        },
+        Stage {
+            name: "step",
+            about: "every operation, killed after each instruction that others notice, and who repairs it as well",
+            run: step::stage,
+        },
+        Stage {
+            name: "corrupt",
+            about: "regions with wrong bytes: every operation comes back, inside the region",
+            run: corrupt::stage,
+        },
+        Stage {
+            name: "lin",
+            about: "what real processes did to a queue, some killed, against a sequential queue",
+            run: lin::stage,
         },
         Stage {
             name: "mutants",
@@ -106,8 +121,15 @@ fn settings(mut arguments: pico_args::Arguments) -> Result<Settings, String> {
 
 fn main() -> ExitCode {
     #[cfg(not(offspring_loom))]
-    if let Some(code) = offspring_verify::kill::inner_process() {
-        return code;
+    {
+        use offspring_verify::{corrupt, kill, lin, step};
+        let inner = kill::inner_process()
+            .or_else(step::inner_process)
+            .or_else(corrupt::inner_process)
+            .or_else(lin::inner_process);
+        if let Some(code) = inner {
+            return code;
+        }
     }
     let mut arguments = pico_args::Arguments::from_env();
     let name = match arguments.subcommand() {

@@ -24,7 +24,7 @@
 
 mod audit;
 mod board;
-mod dice;
+pub(crate) mod dice;
 mod harness;
 mod hook;
 mod inbox;
