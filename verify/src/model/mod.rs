@@ -13,6 +13,7 @@
 //! | barrier | light and heavy barrier of `EventCount` | nobody dies |
 //! | registry | `core::family`: lanes, suspicion, declaration | few suspicions of one process |
 //! | lock | the recoverable lock on `block_on` | what it guards is one bit |
+//! | parking | `core::parking`: sleepers, wakers, notices; handles signalled late | looks at the lanes one a step, no buckets |
 //! | semaphore | `core::semaphore` | no sleeping, no `forget` |
 //!
 //! All but the barrier model are sequentially consistent: orderings are loom's matter. Not covered: generations that wrap,
@@ -25,6 +26,7 @@ mod close;
 mod events;
 mod leases;
 mod lock;
+mod parking;
 mod registry;
 mod ring;
 mod semaphore;
@@ -181,6 +183,7 @@ const MODELS: &[Cases] = &[
     barrier::cases,
     registry::cases,
     lock::cases,
+    parking::cases,
     semaphore::cases,
 ];
 
