@@ -318,7 +318,7 @@ pub fn start_method_if_set() -> Option<StartMethod> {
 ///
 /// ```
 /// # #[allow(clippy::needless_doctest_main)]
-/// fn main() -> offspring::Result<()> {
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     let _main = offspring::init();
 ///     offspring::process::set_executable(std::env::current_exe()?);
 ///     assert_eq!(offspring::Process::spawn(|n: u8| n + 1, 1)?.join()?, 2);

@@ -27,8 +27,7 @@ struct Members {
     cancelled: bool,
 }
 
-/// A process of a scope.
-#[must_use = "without `join` its value is lost; the scope waits for its end all the same"]
+/// A process of a scope. Without [`join`](Self::join) its value is lost; the scope waits for its end all the same.
 pub struct Scoped<'scope, R> {
     process: Process<R>,
     scope: &'scope Scope,
@@ -64,7 +63,7 @@ pub struct Scoped<'scope, R> {
 ///
 ///     let failed = process::scope(|s| {
 ///         s.spawn(|()| std::thread::park(), ())?;
-///         s.spawn(|()| panic!("one fails"), ())?;
+///         s.spawn(|n: u32| assert_eq!(n, 1, "one fails"), 2)?;
 ///         Ok(())
 ///     });
 ///     assert!(failed.unwrap_err().is_panic());

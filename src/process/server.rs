@@ -10,7 +10,7 @@ use super::start::{self, Prepared};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::init::How;
 use crate::sys::forkserver::{self, Client, Served, Server};
-use crate::sys::{self, Armed, AsFd, Lifeline, LifelineEnd, OwnedFile};
+use crate::sys::{self, Armed, Lifeline, LifelineEnd, OwnedFile};
 use offspring_core::points::{Point, hit};
 use offspring_core::process::ProcessRef;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -134,7 +134,7 @@ pub(super) fn launch(context: &Context, prepared: Prepared, work: Work) -> Resul
     loop {
         let (lifeline, end) = Lifeline::pair().map_err(failed)?;
         let mut fds = vec![end.fd()];
-        fds.extend(files.iter().chain(&streams).map(AsFd::as_fd));
+        fds.extend(files.iter().chain(&streams).map(sys::borrow));
         match server.client.fork(&fds) {
             Ok(process) => {
                 hit(Point::StartForked);

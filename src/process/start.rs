@@ -19,12 +19,11 @@ use crate::error::{Error, Kind, Result, Subject};
 use crate::family::family;
 use crate::init::{self, How};
 use crate::sys::image::Image;
-use crate::sys::{self, AsFd, Lifeline, LifelineEnd, OwnedFile, Start, Stdio};
+use crate::sys::{self, Lifeline, LifelineEnd, OwnedFile, Start, Stdio};
 use crate::value::{self, Place};
 use offspring_core::points::{Point, hit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::ffi::CString;
 use std::sync::Arc;
 
 /// The longest name, in bytes.
@@ -250,13 +249,13 @@ fn execute(
     let mut stdio = streams.map(|stream| match stream {
         Source::Inherit => Stdio::Inherit,
         Source::Null => Stdio::Null,
-        Source::File(file) => Stdio::Fd(file.as_fd()),
+        Source::File(file) => Stdio::Fd(sys::borrow(&**file)),
     });
     // What the harness prints is not the child's.
     let aside = match (how, streams[1]) {
         (How::Main, _) | (How::Test(_), Source::Null) => None,
-        (How::Test(_), Source::Inherit) => Some(stdout.as_fd()),
-        (How::Test(_), Source::File(file)) => Some(file.as_fd()),
+        (How::Test(_), Source::Inherit) => Some(sys::borrow(&stdout)),
+        (How::Test(_), Source::File(file)) => Some(sys::borrow(&**file)),
     };
     if aside.is_some() {
         stdio[1] = Stdio::Null;
@@ -281,7 +280,7 @@ fn execute(
     hit(Point::StartSent);
     let (marker, value) = entry::marker(PIPE, &end).map_err(failed)?;
     let mut fds = vec![end.fd(), family()?.arena_fd()];
-    fds.extend(files.iter().map(AsFd::as_fd));
+    fds.extend(files.iter().map(sys::borrow));
     fds.extend(aside);
     let argv = match how {
         How::Main => sys::inherited::arguments(),
@@ -291,7 +290,7 @@ fn execute(
     let env = sys::inherited::environment_changed(inherit, &changes);
     let exe = context.executable.as_ref().map(|path| path.to_path_buf().into_os_string());
     let exe = exe.and_then(sys::inherited::terminated);
-    let start = Start { exe, argv, env, stdio, fds };
+    let start = Start { exe, argv, env, stdio, ..Start::tied(&lifeline, fds) };
     let process = start.spawn().map_err(failed)?;
     hit(Point::StartForked);
     init::began();
@@ -299,7 +298,7 @@ fn execute(
 }
 
 /// What makes libtest run exactly one test, and print nothing that it caught.
-fn test_arguments(path: &str) -> Vec<CString> {
+fn test_arguments(path: &str) -> Vec<sys::Text> {
     let program = sys::inherited::arguments().into_iter().take(1);
     let options = [path, "--exact", "--nocapture", "--quiet", "--test-threads=1"];
     program
