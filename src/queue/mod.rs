@@ -17,12 +17,14 @@ mod handle;
 mod iter;
 mod lease;
 mod place;
+mod spsc;
 mod ticket;
 mod unbounded;
 
 pub use builder::Builder;
 pub use iter::Iter;
 pub use lease::{DeadLetters, Lease, Replied, ReplyRefused};
+pub use spsc::{Consumer, Incoming, Producer, spsc, spsc_of_bytes};
 pub use ticket::Ticket;
 
 pub(crate) use place::{KIND, object_error, trace};
@@ -140,6 +142,15 @@ impl Until {
 
     fn deadline(core: &Core<'_>, deadline: Instant) -> Self {
         Self::timeout(core, deadline.saturating_duration_since(Instant::now()))
+    }
+
+    fn after(timeout: Duration) -> Self {
+        let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        Self::At(crate::sys::now().after(nanos))
+    }
+
+    fn instant(deadline: Instant) -> Self {
+        Self::after(deadline.saturating_duration_since(Instant::now()))
     }
 
     fn nanos(self) -> Option<Deadline> {

@@ -28,7 +28,7 @@ impl MappedBytes {
     /// Bytes that a ring of `size` bytes takes; `None` where there can be no such ring.
     #[must_use]
     pub fn len(size: u64) -> Option<u64> {
-        (size.is_power_of_two() && (64..=1 << 40).contains(&size)).then_some(RECORDS_AT + size)
+        (size.is_power_of_two() && (64..=1 << 40).contains(&size)).then(|| RECORDS_AT + size)
     }
 
     /// The ring at `base`.

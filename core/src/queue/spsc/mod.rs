@@ -19,7 +19,8 @@
 //! | R1 | HELD(p, s) → HELD(q, s+1) | q | it was given exactly the word HELD(p, s): a handle that p sent |
 //! | R2 | HELD(p, s) → HELD(p, s+1) | p | it goes on with a handle that it had sent: what travels is void |
 //! | R3 | HELD(p, s) → LEFT(s+1) | p | it is done: the producer's side ends the stream |
-//! | R4 | HELD(dead, s), LEFT(s) → HELD(q, s+1) | the other side, q | a successor is wanted |
+//! | R4 | HELD(dead, s), SENT(p, s), LEFT(s) → HELD(q, s+1) | the other side, q | a successor is wanted; what travels is void |
+//! | R5 | HELD(p, s) → SENT(p, s) | p | it sent the handle, and has let go of its own; R1 takes this word as well |
 //!
 //! Each is a CAS of the exact word. Whoever sent a handle does nothing with the ring before it did R2; so of all who think that they
 //! have the role only the one whose word stands there acts, and a successor begins where the words say.
@@ -35,7 +36,7 @@
 //!
 //! # Not promised
 //!
-//! The number in a role word has 15 bits: a handle that travels while its role changes hands 32768 times, and comes to the same
+//! The number in a role word has 14 bits: a handle that travels while its role changes hands 16384 times, and comes to the same
 //! process, would be taken for a new one.
 
 mod mapped;

@@ -26,23 +26,37 @@ impl Side {
     }
 }
 
-/// A role word: `process 48 | number 15 | held 1`.
+/// A role word: `process 48 | number 14 | state 2`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Role(u64);
 
-const NUMBERS: u64 = (1 << 15) - 1;
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Left,
+    Held,
+    Sent,
+    Bad,
+}
+
+const NUMBERS: u64 = (1 << 14) - 1;
 
 impl Role {
     fn process(self) -> ProcessRef {
         ProcessRef::from_bits(self.0 >> 16)
     }
 
-    fn is_held(self) -> bool {
-        self.0 & 1 != 0
+    #[inline(always)]
+    fn state(self) -> State {
+        match self.0 & 3 {
+            0 => State::Left,
+            1 => State::Held,
+            2 => State::Sent,
+            _ => State::Bad,
+        }
     }
 
     fn next_number(self) -> u64 {
-        (((self.0 >> 1) + 1) & NUMBERS) << 1
+        (((self.0 >> 2) + 1) & NUMBERS) << 2
     }
 
     fn held_by(self, process: ProcessRef) -> Self {
@@ -51,6 +65,11 @@ impl Role {
 
     fn left(self) -> Self {
         Self(self.next_number())
+    }
+
+    /// The same word, HELD, as SENT: the number stays, since what travels names it.
+    fn sent(self) -> Self {
+        Self(self.0 & !3 | 2)
     }
 }
 
@@ -95,6 +114,8 @@ impl Held {
 pub enum Peer {
     /// It has the role and lives.
     Here,
+    /// The role travels, and whoever sent it lives.
+    Sent,
     /// It gave the role up.
     Left,
     /// It died with the role.
@@ -138,11 +159,18 @@ impl<'a, S: Bytes, F: Family> Spsc<'a, S, F> {
         Held(to)
     }
 
+    /// R5: the caller sent its role, and shall not use it here again. Does nothing if somebody else claimed it.
+    pub fn part_with(&self, side: Side, held: &Held) {
+        self.change(side, held.0, held.0.sent());
+    }
+
     /// R1, R2: takes the role that `share` stands for. `None` if it is worth nothing any more: somebody else claimed it.
     pub fn claim(&self, side: Side, share: Share) -> Option<Held> {
         let from = Role(share.0);
         let to = from.held_by(self.family.me());
-        if !from.is_held() || !self.change(side, from, to) {
+        if from.state() != State::Held
+            || !self.change(side, from, to) && !self.change(side, from.sent(), to)
+        {
             return None;
         }
         hit(Point::SpscClaimed);
@@ -151,11 +179,12 @@ impl<'a, S: Bytes, F: Family> Spsc<'a, S, F> {
         Some(Held(to))
     }
 
-    /// R4: takes a role whose owner is dead or has left. `None` while it is held by a living process.
+    /// R4: takes a role whose owner is dead or has left, or which travels: what travels is void then. `None` while a living process
+    /// has it.
     pub fn replace(&self, side: Side) -> Option<Held> {
         loop {
             let from = self.load(side);
-            if from.is_held() && !self.family.is_dead(from.process()) {
+            if from.state() == State::Held && !self.family.is_dead(from.process()) {
                 return None;
             }
             let to = from.held_by(self.family.me());
@@ -177,24 +206,23 @@ impl<'a, S: Bytes, F: Family> Spsc<'a, S, F> {
     /// Whether the role was given up and nobody took it over.
     #[inline(always)]
     pub fn has_left(&self, side: Side) -> bool {
-        !self.load(side).is_held()
+        self.load(side).state() == State::Left
     }
 
     /// What became of the one with role `side`. Asks the system where it must.
     pub fn peer(&self, side: Side) -> Peer {
         let role = self.load(side);
-        if !role.is_held() {
-            Peer::Left
-        } else if self.family.is_dead(role.process()) {
-            Peer::Dead
-        } else {
-            Peer::Here
+        match role.state() {
+            State::Left => Peer::Left,
+            _ if self.family.is_dead(role.process()) => Peer::Dead,
+            State::Sent => Peer::Sent,
+            State::Held | State::Bad => Peer::Here,
         }
     }
 
     /// The process with role `side`, for who sleeps to watch.
     pub fn holder(&self, side: Side) -> Option<ProcessRef> {
         let role = self.load(side);
-        (role.is_held() && role.process() != self.family.me()).then(|| role.process())
+        (role.state() != State::Left && role.process() != self.family.me()).then(|| role.process())
     }
 }

@@ -253,6 +253,25 @@ fn a_share_is_worth_something_once() {
 }
 
 #[test]
+fn what_travels_can_be_claimed_or_made_void() {
+    let w = world(SIZE);
+    let (first, second) = (w.process(1), w.process(2));
+    let (writer, reader) = w.begun();
+    first.part_with(Side::Producer, writer.held());
+    assert_eq!(second.peer(Side::Producer), Peer::Sent);
+    let held = second.claim(Side::Producer, writer.held().share()).unwrap();
+    first.part_with(Side::Producer, writer.held());
+    assert_eq!(first.peer(Side::Producer), Peer::Here, "it is another's");
+    second.part_with(Side::Producer, &held);
+    let share = held.share();
+    assert!(first.replace(Side::Producer).is_some());
+    assert_eq!(second.claim(Side::Producer, share), None);
+    first.part_with(Side::Consumer, reader.held());
+    w.all.kill(1);
+    assert_eq!(second.peer(Side::Consumer), Peer::Dead, "its sender died");
+}
+
+#[test]
 fn wild_bytes_are_messages_or_errors() {
     let w = world(SIZE);
     let ring = w.process(1);
