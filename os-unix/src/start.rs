@@ -13,6 +13,7 @@
 
 use crate::error::{OsError, Result, errno};
 use crate::forkserver::Reported;
+use crate::lifeline::Lifeline;
 use crate::pidfd::PidFd;
 use crate::status::ExitStatus;
 use std::ffi::{CStr, CString};
@@ -93,7 +94,14 @@ const FIRST: RawFd = 3;
 /// Room for the child's calls, which are shallow; a page table of it costs more than its size.
 const STACK: usize = 64 << 10;
 
-impl Start<'_> {
+impl<'a> Start<'a> {
+    /// A start, of this program and without arguments, of a process that gets `fds`, its end of `lifeline` first: by arming
+    /// that it ends with the lifeline.
+    #[must_use]
+    pub fn tied(_: &'a Lifeline, fds: Vec<BorrowedFd<'a>>) -> Self {
+        Self { fds, ..Self::default() }
+    }
+
     /// Starts the program; blocks until it runs.
     ///
     /// # Errors

@@ -33,6 +33,15 @@ impl ExitStatus {
         self == Self::Code(0)
     }
 
+    /// The number of the signal that ended it.
+    #[must_use]
+    pub fn signal(self) -> Option<i32> {
+        match self {
+            Self::Signal { signal, .. } => Some(signal),
+            _ => None,
+        }
+    }
+
     /// From what `waitpid` would give.
     pub(crate) fn from_wait_status(status: i32) -> Self {
         if libc::WIFEXITED(status) {

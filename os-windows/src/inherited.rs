@@ -7,11 +7,15 @@ use crate::error::{OsError, Result};
 use crate::lifeline;
 use std::ffi::{OsStr, OsString};
 use std::os::windows::ffi::OsStrExt;
-use std::os::windows::io::{BorrowedHandle, FromRawHandle, IntoRawHandle, OwnedHandle, RawHandle};
+use std::os::windows::io::{
+    AsRawHandle, BorrowedHandle, FromRawHandle, IntoRawHandle, OwnedHandle, RawHandle,
+};
+use std::ptr;
 use std::sync::OnceLock;
 use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
 use windows_sys::Win32::Foundation as win;
 use windows_sys::Win32::System::Console::{STD_OUTPUT_HANDLE, SetStdHandle};
+use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, PROCESS_BASIC_INFORMATION};
 
 /// The environment variable with the handles that a child was passed, in hexadecimal, parted by commas.
@@ -31,7 +35,7 @@ pub fn parent_pid() -> u32 {
             ProcessBasicInformation,
             (&raw mut info).cast(),
             size_of_val(&info) as u32,
-            std::ptr::null_mut(),
+            ptr::null_mut(),
         )
     };
     // Zero is no process that starts others.
@@ -148,6 +152,25 @@ pub fn become_stdout(file: OwnedHandle) -> Result<()> {
         return Err(OsError::last("replace", "the standard output"));
     }
     Ok(())
+}
+
+/// Whether a read of this pipe would return at once: with bytes, or with its end.
+#[must_use]
+pub fn is_readable(pipe: BorrowedHandle<'_>) -> bool {
+    let mut waiting = 0;
+    // SAFETY: nothing is read but the number of bytes.
+    let done = unsafe {
+        PeekNamedPipe(
+            pipe.as_raw_handle(),
+            ptr::null_mut(),
+            0,
+            ptr::null_mut(),
+            &mut waiting,
+            ptr::null_mut(),
+        )
+    };
+    // An error is the end, or comes back from the read.
+    done == 0 || waiting > 0
 }
 
 #[cfg(test)]

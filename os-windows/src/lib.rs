@@ -23,9 +23,11 @@
 //! | [`inherited`] | what a program was started with: arguments, environment, handles |
 //! | [`job`] | a child that ends with its parent |
 //! | [`lifeline`] | a child's start message, and its end when its parent is gone |
+//! | [`memory`] | how much memory this process has |
 //! | [`setup`] | what a child changes of what it inherited |
 //! | [`signal`] | the ways to end a process |
 //! | [`start`] | a program started with exactly the handles that it needs |
+//! | [`state`] | what a process does at the moment, which Windows does not tell |
 //! | [`status`] | how a child ended, for any number of askers |
 
 pub mod arena;
@@ -44,12 +46,14 @@ pub mod inherited;
 pub mod job;
 pub mod life;
 pub mod lifeline;
+pub mod memory;
 pub mod park;
 pub mod peers;
 pub mod process;
 pub mod setup;
 pub mod signal;
 pub mod start;
+pub mod state;
 pub mod status;
 
 pub use error::{OsError, Result};

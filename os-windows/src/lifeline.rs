@@ -317,7 +317,7 @@ impl LifelineEnd {
             )
         };
         if self.is_parent_gone() || done == 0 && OsError::last("", "").is_peer_gone() {
-            end();
+            signal::end_this_process(signal::KILL);
         }
         if waiting > 0 {
             return Err(failed(win::ERROR_INVALID_DATA)
@@ -341,6 +341,11 @@ impl LifelineEnd {
         }
         Ok(Armed { _read: self.read })
     }
+}
+
+impl Armed {
+    /// Elsewhere: closes the copy that a fork has. Here there is none.
+    pub fn close_in_fork(self) {}
 }
 
 /// An armed lifeline. Stays armed when dropped.
@@ -432,12 +437,4 @@ fn random() -> Result<[u64; 2]> {
     // SAFETY: the array is writable for its size, and any bytes are numbers.
     let done = unsafe { RtlGenRandom(numbers.as_mut_ptr().cast(), size_of_val(&numbers) as u32) };
     if done { Ok(numbers) } else { Err(OsError::last("draw", "a random number")) }
-}
-
-fn end() -> ! {
-    loop {
-        let code = signal::exit_code(signal::KILL).unwrap_or(signal::CODE);
-        // SAFETY: ends this process, which nothing can refuse.
-        unsafe { thread::TerminateProcess(thread::GetCurrentProcess(), code) };
-    }
 }

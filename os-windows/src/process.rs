@@ -3,8 +3,8 @@
 //! A process's handle is signalled when all its threads are gone, and pins its id while anybody has one. A process that has
 //! ended may still be opened (Wine, and wherever another handle is left), so an opened one is always asked.
 
-use crate::clock;
 use crate::error::{OsError, Result, last_error};
+use crate::{clock, signal};
 use offspring_core::wait::Deadline;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, GetProcessTimes, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION,
-    PROCESS_SYNCHRONIZE, WaitForSingleObject,
+    PROCESS_SYNCHRONIZE, TerminateProcess, WaitForSingleObject,
 };
 
 /// A process, alive or gone.
@@ -51,6 +51,12 @@ impl Process {
         Ok(Self { handle, pid, identity })
     }
 
+    /// The process of which `handle`, which has all rights, is the handle, and whose id is `pid`.
+    pub(crate) fn from_handle(pid: u32, handle: OwnedHandle) -> Self {
+        let identity = creation_time(handle.as_raw_handle()).unwrap_or(0);
+        Self { handle, pid, identity }
+    }
+
     /// Its id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -67,6 +73,36 @@ impl Process {
     #[must_use]
     pub fn handle(&self) -> BorrowedHandle<'_> {
         self.handle.as_handle()
+    }
+
+    /// As [`handle`](Self::handle), which every process has here.
+    #[must_use]
+    pub fn fd(&self) -> Option<BorrowedHandle<'_>> {
+        Some(self.handle())
+    }
+
+    /// Ends it at once, whatever it does: [`TERMINATE`](signal::TERMINATE) and [`KILL`](signal::KILL) differ in what is
+    /// told of its end.
+    ///
+    /// # Errors
+    ///
+    /// Not found: it has ended. Invalid: another number. Denied: this process has no right to it, as when it only opened it.
+    pub fn send_signal(&self, signal: i32) -> Result<()> {
+        let failed = |code: u32| {
+            OsError::new("end", format!("process {} by signal {signal}", self.pid), code as i32)
+        };
+        let code = signal::exit_code(signal).ok_or_else(|| failed(ERROR_INVALID_PARAMETER))?;
+        // Windows refuses to end what has ended, Wine does not.
+        if self.is_gone() {
+            return Err(failed(ERROR_NOT_FOUND));
+        }
+        // SAFETY: our own handle.
+        if unsafe { TerminateProcess(self.handle.as_raw_handle(), code) } != 0 {
+            return Ok(());
+        }
+        let code = last_error() as u32;
+        // It may have ended in between.
+        Err(failed(if self.is_gone() { ERROR_NOT_FOUND } else { code }))
     }
 
     /// Whether it is gone as a whole.

@@ -1,6 +1,9 @@
 //! The ways to end a process, by portable names. Windows has no signals: both end it at once, with an exit code that
 //! says which it was.
 
+use windows_sys::Win32::System::Console::SetConsoleCtrlHandler;
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
+
 /// Ends a process. Unlike on Unix it cannot handle or refuse it. Its exit code is [`CODE`], which is Python's.
 pub const TERMINATE: i32 = 15;
 
@@ -25,4 +28,19 @@ pub(crate) fn exit_code(signal: i32) -> Option<u32> {
 /// The opposite of [`exit_code`].
 pub(crate) fn of_exit_code(code: u32) -> Option<i32> {
     [TERMINATE, KILL].into_iter().find(|signal| exit_code(*signal) == Some(code))
+}
+
+/// Ends the calling process at once by `signal`, [`TERMINATE`] or [`KILL`]: nothing of it runs any more, in any thread.
+pub fn end_this_process(signal: i32) -> ! {
+    let code = exit_code(signal).unwrap_or(CODE | KILL as u32);
+    loop {
+        // SAFETY: ends this process, which nothing can refuse.
+        unsafe { TerminateProcess(GetCurrentProcess(), code) };
+    }
+}
+
+/// From now on control-C, which the console sends to all of its processes, does not end this process.
+pub fn ignore_interrupt() {
+    // SAFETY: no handler stands for "ignore control-C".
+    unsafe { SetConsoleCtrlHandler(None, 1) };
 }

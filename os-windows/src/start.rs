@@ -5,17 +5,13 @@
 //! inherits *all* such handles, as `std::process::Command` does, gives them to that program, too: the system has no means
 //! against that. The ends of lifelines that keep a child alive are never among them.
 
-use crate::clock::millis_until;
 use crate::error::{OsError, Result, last_error};
 use crate::inherited::{HANDLES, has_nul};
 use crate::lifeline::Lifeline;
-use crate::signal;
-use offspring_core::wait::Deadline;
+use crate::process::Process;
 use std::ffi::{OsStr, OsString};
 use std::os::windows::ffi::OsStrExt;
-use std::os::windows::io::{
-    AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle,
-};
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr;
 use windows_sys::Win32::Foundation as win;
 use windows_sys::Win32::Storage::FileSystem as fs;
@@ -57,64 +53,20 @@ pub struct Start<'a> {
 /// A process that this one started. Dropping it does not end the process.
 #[derive(Debug)]
 pub struct Child {
-    process: OwnedHandle,
-    pid: u32,
+    process: Process,
 }
 
 impl Child {
     /// Its number. Another process may have it once this one has ended and this is dropped.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.process.pid()
     }
 
-    /// Its handle: signalled from when it has ended.
+    /// The process itself: to end it, to wait for its end. Named as on Unix.
     #[must_use]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        self.process.as_handle()
-    }
-
-    /// Ends it at once, whatever it does: [`TERMINATE`](signal::TERMINATE) and [`KILL`](signal::KILL) differ in what is
-    /// told of its end.
-    ///
-    /// # Errors
-    ///
-    /// Not found: it has ended. Invalid: another number. Denied: it has taken this process's rights on it.
-    pub fn send_signal(&self, signal: i32) -> Result<()> {
-        let failed = |code: u32| {
-            OsError::new("end", format!("process {} by signal {signal}", self.pid), code as i32)
-        };
-        let code = signal::exit_code(signal).ok_or_else(|| failed(win::ERROR_INVALID_PARAMETER))?;
-        // Windows refuses to end what has ended, Wine does not.
-        if self.is_gone() {
-            return Err(failed(win::ERROR_NOT_FOUND));
-        }
-        // SAFETY: an open handle of a process.
-        if unsafe { thread::TerminateProcess(self.process.as_raw_handle(), code) } != 0 {
-            return Ok(());
-        }
-        let code = last_error() as u32;
-        // It may have ended in between.
-        Err(failed(if self.is_gone() { win::ERROR_NOT_FOUND } else { code }))
-    }
-
-    /// Whether it has ended.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.wait_gone(Some(Deadline(0)))
-    }
-
-    /// Waits until it has ended; false when `until` passed before.
-    #[must_use]
-    pub fn wait_gone(&self, until: Option<Deadline>) -> bool {
-        loop {
-            let left = millis_until(until);
-            // SAFETY: an open handle.
-            let woken = unsafe { thread::WaitForSingleObject(self.process.as_raw_handle(), left) };
-            if woken == win::WAIT_OBJECT_0 || left == 0 {
-                return woken == win::WAIT_OBJECT_0;
-            }
-        }
+    pub fn pidfd(&self) -> &Process {
+        &self.process
     }
 }
 
@@ -200,7 +152,7 @@ impl<'a> Start<'a> {
             drop(OwnedHandle::from_raw_handle(process.hThread));
             OwnedHandle::from_raw_handle(process.hProcess)
         };
-        Ok(Child { process: process_handle, pid: process.dwProcessId })
+        Ok(Child { process: Process::from_handle(process.dwProcessId, process_handle) })
     }
 
     /// The child's standard streams; `None` for one that this process does not have either.

@@ -1,5 +1,6 @@
 //! How a child ended, for any number of askers: a process's handle keeps it.
 
+use crate::clock::{millis_until, now};
 use crate::error::{OsError, Result};
 use crate::signal;
 use crate::start::Child;
@@ -16,7 +17,7 @@ use windows_sys::Win32::System::Threading::{
 
 /// How a process ended.
 ///
-/// The system tells an exit code and nothing else. Those of [`Child::send_signal`] are told as signals, Python's own
+/// The system tells an exit code and nothing else. Those of [`Process::send_signal`](crate::process::Process::send_signal) are told as signals, Python's own
 /// `terminate` among them, and those of exceptions that nobody handled as exceptions; a program that exits with
 /// such a code cannot be told from them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -127,20 +128,20 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 
 /// How `child` ended. Blocks until it has.
 pub fn wait(child: &Child) -> ExitStatus {
-    while !child.wait_gone(None) {}
+    while !child.pidfd().wait_gone(None) {}
     told(child)
 }
 
 /// How `child` ended; `None` while it has not.
 #[must_use]
 pub fn try_wait(child: &Child) -> Option<ExitStatus> {
-    child.is_gone().then(|| told(child))
+    child.pidfd().is_gone().then(|| told(child))
 }
 
 /// As [`wait`], until `until` at the latest; then `None`.
 #[must_use]
 pub fn wait_deadline(child: &Child, until: Deadline) -> Option<ExitStatus> {
-    child.wait_gone(Some(until)).then(|| told(child))
+    child.pidfd().wait_gone(Some(until)).then(|| told(child))
 }
 
 /// Waits until one of `children` has ended, and says which, by its place. `None` when there are none.
@@ -148,12 +149,20 @@ pub fn wait_deadline(child: &Child, until: Deadline) -> Option<ExitStatus> {
 /// The system waits for 64 objects at once; more are waited for by threads of its pool.
 #[must_use]
 pub fn wait_any(children: &[&Child]) -> Option<usize> {
+    wait_any_deadline(children, None)
+}
+
+/// As [`wait_any`], until `until` at the latest; then `None`.
+#[must_use]
+pub fn wait_any_deadline(children: &[&Child], until: Option<Deadline>) -> Option<usize> {
     if children.is_empty() {
         return None;
     }
-    let ended = || children.iter().position(|child| child.is_gone());
+    let passed = || until.is_some_and(|until| now() >= until);
+    let ended = || children.iter().position(|child| child.pidfd().is_gone());
     if children.len() <= MOST_AT_ONCE {
-        let handles: Vec<_> = children.iter().map(|child| child.handle().as_raw_handle()).collect();
+        let handles: Vec<_> =
+            children.iter().map(|child| child.pidfd().handle().as_raw_handle()).collect();
         loop {
             // SAFETY: as many open handles as said.
             unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr(), 0, INFINITE) };
@@ -164,17 +173,18 @@ pub fn wait_any(children: &[&Child]) -> Option<usize> {
     }
     let Ok(told) = Told::new() else {
         // Nothing is left to be told by: the first of them, then.
-        wait(children[0]);
+        let _ = children[0].pidfd().wait_gone(until);
         return ended();
     };
     let waits: Vec<_> = children.iter().map(|child| told.of(child)).collect();
     // Those that the pool does not take are looked at again and again.
     let millis = if waits.iter().all(Option::is_some) { INFINITE } else { RECHECK_MILLIS };
     loop {
-        if let Some(place) = ended() {
-            return Some(place);
+        let place = ended();
+        if place.is_some() || passed() {
+            return place;
         }
-        told.wait(millis);
+        told.wait(millis.min(millis_until(until)));
     }
 }
 
@@ -211,7 +221,7 @@ impl Told {
         let done = unsafe {
             RegisterWaitForSingleObject(
                 &mut wait,
-                child.handle().as_raw_handle(),
+                child.pidfd().handle().as_raw_handle(),
                 Some(set),
                 event,
                 INFINITE,
@@ -238,7 +248,7 @@ impl Drop for PoolWait {
 fn told(child: &Child) -> ExitStatus {
     let mut code = 0;
     // SAFETY: an open handle of a process, with all rights, and a writable answer.
-    if unsafe { GetExitCodeProcess(child.handle().as_raw_handle(), &mut code) } == 0 {
+    if unsafe { GetExitCodeProcess(child.pidfd().handle().as_raw_handle(), &mut code) } == 0 {
         return ExitStatus::Unknown;
     }
     ExitStatus::from_exit_code(code)

@@ -9,7 +9,7 @@ use super::wire::{Carrying, Failure, Value};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::process::caught;
 use crate::sys::image::{Image, describe};
-use crate::sys::{self, AsFile};
+use crate::sys;
 use crate::value::{self, Encoded, Place};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -165,7 +165,7 @@ impl Functions {
         let index = index as usize;
         while index >= self.known.len() {
             let mut bytes = [0; ENTRY];
-            if !sys::inherited::is_readable(self.pipe.as_fd())
+            if !sys::inherited::is_readable(sys::borrow(&self.pipe))
                 || self.pipe.read_exact(&mut bytes).is_err()
             {
                 return Err("its message names a function that this worker was not told");

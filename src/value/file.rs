@@ -1,7 +1,7 @@
 //! Files, sockets and pipe ends inside spawn arguments.
 
 use super::{handle_error, note_file, take_file};
-use crate::sys::{AsFile, OwnedFile};
+use crate::sys::{self, AsFile, OwnedFile};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::{Deref, DerefMut};
 
@@ -50,7 +50,7 @@ impl<F> DerefMut for Passed<F> {
 impl<F: AsFile> Serialize for Passed<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error;
-        let duplicate = self.0.as_fd().try_clone_to_owned().map_err(S::Error::custom)?;
+        let duplicate = sys::borrow(&self.0).try_clone_to_owned().map_err(S::Error::custom)?;
         note_file(duplicate).map_err(S::Error::custom)?.serialize(serializer)
     }
 }

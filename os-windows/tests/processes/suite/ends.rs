@@ -39,7 +39,7 @@ fn endless() -> super::Played {
 fn terminated_and_killed_are_told_apart() {
     for signal in [signal::TERMINATE, signal::KILL] {
         let played = endless();
-        played.child.send_signal(signal).unwrap();
+        played.child.pidfd().send_signal(signal).unwrap();
         let status = status::wait(&played.child);
         assert_eq!(status, ExitStatus::Signal { signal, core_dumped: false });
     }
@@ -80,7 +80,7 @@ fn first_of_any_number_to_end_is_found() {
         let chosen = count - 1;
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| status::wait_any(&children));
-            children[chosen].send_signal(signal::KILL).unwrap();
+            children[chosen].pidfd().send_signal(signal::KILL).unwrap();
             assert_eq!(waiter.join().unwrap(), Some(chosen));
         });
         assert_eq!(status::wait_any(&children), Some(chosen), "it has ended already");
@@ -89,9 +89,9 @@ fn first_of_any_number_to_end_is_found() {
 
 fn ended_child_cannot_be_ended_again() {
     let played = play("code", &["0".into()], Vec::new());
-    assert!(played.child.send_signal(1).unwrap_err().is_invalid());
+    assert!(played.child.pidfd().send_signal(1).unwrap_err().is_invalid());
     status::wait(&played.child);
-    assert!(played.child.send_signal(signal::KILL).unwrap_err().is_not_found());
+    assert!(played.child.pidfd().send_signal(signal::KILL).unwrap_err().is_not_found());
 }
 
 fn function_for_the_end_runs_once() {

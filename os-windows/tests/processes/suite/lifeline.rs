@@ -126,20 +126,20 @@ fn released_child_lives_on() {
     played.end.release().unwrap();
     drop(played.lifeline);
     assert_eq!(status::wait_deadline(&played.child, now().after(100_000_000)), None);
-    played.child.send_signal(signal::KILL).unwrap();
+    played.child.pidfd().send_signal(signal::KILL).unwrap();
     until_closed(read);
 }
 
 fn tree_ends_with_its_root() {
     // Three generations below this process; the last one has begun.
     let (played, read) = begun("ancestor", &["ancestor", "armed"]);
-    played.child.send_signal(signal::KILL).unwrap();
+    played.child.pidfd().send_signal(signal::KILL).unwrap();
     until_closed(read);
 }
 
 fn released_branch_survives_the_root() {
     let (played, mut read) = begun("ancestor", &["armed", "release"]);
-    played.child.send_signal(signal::KILL).unwrap();
+    played.child.pidfd().send_signal(signal::KILL).unwrap();
     status::wait(&played.child);
     // The pipe stays open: the grandchild lives. It is told by a thread, so that this one can stop waiting.
     let (sender, closed) = std::sync::mpsc::channel();

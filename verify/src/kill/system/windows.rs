@@ -85,7 +85,7 @@ impl Children {
     pub fn kill(&self, pid: u32) {
         if let Some(place) = self.place(pid) {
             // It may have ended by itself.
-            let _ = self.0[place].0.send_signal(signal::KILL);
+            let _ = self.0[place].0.pidfd().send_signal(signal::KILL);
         }
     }
 
