@@ -55,3 +55,70 @@ struct LeaseOfLocal;
 /// # }
 /// ```
 struct GuardElsewhere;
+
+/// A process that was not started cannot be joined, ended or waited for: it is no `Process` yet.
+///
+/// ```compile_fail,E0599
+/// let _ = offspring::Process::builder("not started").join();
+/// ```
+///
+/// ```compile_fail,E0599
+/// let _ = offspring::Process::builder("not started").terminate();
+/// ```
+///
+/// ```compile_fail,E0599
+/// let _ = offspring::Process::builder("not started").sentinel();
+/// ```
+struct NotStarted;
+
+/// A process is started by its making, and never again.
+///
+/// ```compile_fail,E0599
+/// # fn again(child: offspring::Process<u32>) {
+/// child.start();
+/// # }
+/// ```
+struct StartedTwice;
+
+/// Whether it is a daemon is said before it is started.
+///
+/// ```compile_fail,E0599
+/// # fn later(child: offspring::Process<u32>) {
+/// child.daemon(true);
+/// # }
+/// ```
+struct DaemonLater;
+
+/// No process has a handle on itself to wait for.
+///
+/// ```compile_fail,E0599
+/// offspring::process::current().join();
+/// ```
+struct JoinsItself;
+
+/// A handle stays in the process that started the child.
+///
+/// ```compile_fail,E0277
+/// fn elsewhere(child: offspring::Process<u32>) {
+///     let _ = offspring::Process::spawn(|child: offspring::Process<u32>| drop(child), child);
+/// }
+/// ```
+struct HandleElsewhere;
+
+/// A context keeps its start method.
+///
+/// ```compile_fail,E0599
+/// # fn change(context: offspring::process::Context) {
+/// context.set_start_method(offspring::process::StartMethod::Spawn);
+/// # }
+/// ```
+struct ContextChanged;
+
+/// A server is warmed by a function, not by a module's name.
+///
+/// ```compile_fail,E0308
+/// # fn warm(context: offspring::process::Context) {
+/// let _ = context.warmed_by("module");
+/// # }
+/// ```
+struct WarmedByName;

@@ -540,6 +540,30 @@ fn finalisers_of_the_first_half_run_before_the_children_are_waited_for() {
 }
 
 #[test]
+fn finalisers_of_many_threads_run_once_each() {
+    let race = |()| {
+        let (count, counted) = std::sync::mpsc::channel();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let count = count.clone();
+                std::thread::spawn(move || {
+                    let register = |n: i32| {
+                        let count = count.clone();
+                        process::at_exit(n, move || count.send(n).unwrap())
+                    };
+                    let all: Vec<_> = (0..50).map(register).collect();
+                    all.iter().filter(|one| one.run()).count()
+                })
+            })
+            .collect();
+        let ran: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        drop(count);
+        (ran, counted.iter().count())
+    };
+    assert_eq!(Process::spawn(race, ()).unwrap().join().unwrap(), (200, 200));
+}
+
+#[test]
 fn sleeping_child_shows_in_a_list_and_handles_compare() {
     let child = parked();
     assert_eq!(child.handle(), child.handle());

@@ -46,6 +46,27 @@ pub fn active_children() -> Vec<Handle> {
     children::all().into_iter().filter(|child| child.try_wait().is_none()).map(Handle).collect()
 }
 
+/// Waits until one of `children` has ended, and gives its place; `None` if there are none. Blocks without using a processor.
+///
+/// ```
+/// use offspring::{Process, process};
+///
+/// # #[allow(clippy::needless_doctest_main)]
+/// fn main() -> offspring::Result<()> {
+///     let _main = offspring::init();
+///     let children = [Process::spawn(|()| std::thread::park(), ())?, Process::spawn(|()| (), ())?];
+///     let handles = children.each_ref().map(Process::handle);
+///     assert_eq!(process::wait_any(&handles), Some(1));
+///     handles[0].kill()
+/// }
+/// ```
+#[doc(alias = "multiprocessing.connection.wait")]
+#[must_use]
+pub fn wait_any(children: &[Handle]) -> Option<usize> {
+    let started: Vec<_> = children.iter().map(|child| Arc::clone(&child.0)).collect();
+    Started::wait_any(&started)
+}
+
 impl Handle {
     /// As [`Process::wait`].
     pub fn wait(&self) -> ExitStatus {

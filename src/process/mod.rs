@@ -50,7 +50,7 @@ pub use context::{
 };
 pub use current::{Current, current};
 pub use finally::{Finalizer, at_exit};
-pub use handle::{Handle, Sentinel, State, active_children};
+pub use handle::{Handle, Sentinel, State, active_children, wait_any};
 pub use join::JoinError;
 pub use named::register;
 pub use panic::Panic;

@@ -39,6 +39,7 @@ fn main() {
         ("each_context_reports_its_method_and_children_know_it", each_context_reports_its_method),
         ("queue_of_any_context_works_in_any_other", queue_works_in_all),
         ("child_hands_its_arguments_on_to_a_grandchild", arguments_are_handed_on),
+        ("arguments_and_environment_of_the_program_reach_grandchildren", program_reaches_all),
         ("each_method_keeps_memory_apart", memory_is_apart),
         ("each_child_has_the_name_and_place_it_was_given", names_and_places),
         ("each_method_makes_children_that_end_with_their_parent", children_end_with_their_parent),
@@ -145,6 +146,18 @@ fn arguments_are_handed_on() {
             assert_ne!(queue.get().unwrap(), std::process::id());
         }
     }
+}
+
+fn program_reaches_all() {
+    fn see(depth: u32) -> (Vec<String>, Option<String>) {
+        if depth == 0 {
+            return (std::env::args().collect(), std::env::var("OFFSPRING_TEST_HANDED").ok());
+        }
+        let child = context(StartMethod::Spawn).builder("").env("OFFSPRING_TEST_HANDED", "yes");
+        child.spawn(see, depth - 1).unwrap().join().unwrap()
+    }
+    let seen = context(StartMethod::Spawn).spawn(see, 2).unwrap().join().unwrap();
+    assert_eq!(seen, (std::env::args().collect(), Some("yes".to_owned())));
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);

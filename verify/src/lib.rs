@@ -20,6 +20,8 @@ pub mod model;
 #[cfg(not(offspring_loom))]
 pub mod mutants;
 #[cfg(not(offspring_loom))]
+pub mod parity;
+#[cfg(not(offspring_loom))]
 pub mod props;
 pub mod report;
 #[cfg(not(offspring_loom))]

@@ -16,7 +16,7 @@ struct Stage {
 
 #[cfg(not(offspring_loom))]
 const STAGES: &[Stage] = {
-    use offspring_verify::{corrupt, kill, lin, mutants, props, restart, step};
+    use offspring_verify::{corrupt, kill, lin, mutants, parity, props, restart, step};
     &[
         Stage {
             name: "model",
@@ -57,6 +57,11 @@ const STAGES: &[Stage] = {
             name: "mutants",
             about: "the real code with one planted mistake at a time, which loom must find",
             run: mutants::stage,
+        },
+        Stage {
+            name: "parity",
+            about: "each behaviour of Python's that is ours, against the tests that hold it",
+            run: parity::stage,
         },
     ]
 };
