@@ -27,6 +27,9 @@ macro_rules! cases {
 
 fn main() {
     process::register("double", |n: u32| 2 * n);
+    // A shell starts what runs in its background with this one ignored, and children inherit that.
+    // SAFETY: gives a signal its default action; nothing else runs yet.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let _main = offspring::init();
     common::watchdog(240);
     if let Ok(part) = std::env::var(PART) {
