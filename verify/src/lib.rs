@@ -2,18 +2,20 @@
 //!
 //! `cargo verify` lists the stages; each is a module with a `stage(&Settings, &Progress) -> Report`. Built with
 //! `--cfg offspring_loom` there is one stage, `loom`, and core's atomics are loom's.
+//!
+//! `corrupt`, `lin` and `step` fork or trace processes, so they are stages on Unix alone.
 
 #[cfg(not(offspring_loom))]
 pub mod again;
 pub mod commit;
-#[cfg(not(offspring_loom))]
+#[cfg(all(unix, not(offspring_loom)))]
 pub mod corrupt;
 #[cfg(offspring_loom)]
 pub mod explore;
 pub mod fake;
 #[cfg(not(offspring_loom))]
 pub mod kill;
-#[cfg(not(offspring_loom))]
+#[cfg(all(unix, not(offspring_loom)))]
 pub mod lin;
 #[cfg(not(offspring_loom))]
 pub mod model;
@@ -26,5 +28,5 @@ pub mod props;
 pub mod report;
 #[cfg(not(offspring_loom))]
 pub mod restart;
-#[cfg(not(offspring_loom))]
+#[cfg(all(unix, not(offspring_loom)))]
 pub mod step;

@@ -16,7 +16,9 @@ struct Stage {
 
 #[cfg(not(offspring_loom))]
 const STAGES: &[Stage] = {
-    use offspring_verify::{corrupt, kill, lin, mutants, parity, props, restart, step};
+    #[cfg(unix)]
+    use offspring_verify::{corrupt, lin, step};
+    use offspring_verify::{kill, mutants, parity, props, restart};
     &[
         Stage {
             name: "model",
@@ -38,16 +40,19 @@ const STAGES: &[Stage] = {
             about: "real processes, killed at every named point and at any instruction",
             run: kill::stage,
         },
+        #[cfg(unix)]
         Stage {
             name: "step",
             about: "every operation, killed after each instruction that others notice, and who repairs it as well",
             run: step::stage,
         },
+        #[cfg(unix)]
         Stage {
             name: "corrupt",
             about: "regions with wrong bytes: every operation comes back, inside the region",
             run: corrupt::stage,
         },
+        #[cfg(unix)]
         Stage {
             name: "lin",
             about: "what real processes did to a queue, some killed, against a sequential queue",
@@ -127,8 +132,12 @@ fn settings(mut arguments: pico_args::Arguments) -> Result<Settings, String> {
 fn main() -> ExitCode {
     #[cfg(not(offspring_loom))]
     {
-        use offspring_verify::{corrupt, kill, lin, step};
-        let inner = kill::inner_process()
+        use offspring_verify::kill;
+        let inner = kill::inner_process();
+        #[cfg(unix)]
+        use offspring_verify::{corrupt, lin, step};
+        #[cfg(unix)]
+        let inner = inner
             .or_else(step::inner_process)
             .or_else(corrupt::inner_process)
             .or_else(lin::inner_process);
