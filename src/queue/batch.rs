@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Values that are serialised, or taken, before the first of them is put, or read: what lies on the stack meanwhile.
 const PART: usize = 16;
 
-/// Batches: the same items as one by one, at a fraction of the price for small ones between two cores.
+/// Batches: the same items as one by one, with one call, and one look for sleepers, for several.
 impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Queue<T, R> {
     /// Puts `values` in their order, waiting while the queue is full.
     ///

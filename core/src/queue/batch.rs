@@ -1,21 +1,14 @@
-//! Several at once: a batch is put or taken slot by slot, each with its own commit, and looks for sleepers once.
+//! Several at once: a batch is put or taken slot by slot, each with its own commit; hints and sleepers are seen to once.
 //!
-//! A part of up to [`CHUNK`] slots is claimed one after the other, each written (or read) while its line is here, and then
-//! published (or emptied) one after the other, in order. So a line travels once between two processors instead of once for
-//! every message in it. To everybody else the owner of several slots looks like several threads of one process; whoever
-//! is killed in the middle has put a prefix, and of what it took the slots that it had emptied are gone with it, the others
-//! come back.
+//! One slot is claimed at a time, as without a batch: so a participant that stops in the middle holds no more than one, and who is
+//! killed there has put, or taken, a prefix. (To claim several slots first and publish them together was tried, and is
+//! no faster.)
 
 use super::put::Claim;
 use super::word::SlotWord;
 use super::{Buffer, GetError, Message, Mode, Position, PutError, Queue, SlotState, Storage};
 use crate::points::{Point, hit};
 use crate::wait::Family;
-
-/// Slots that one participant claims before it gives the first one on. No more than a reader passes that waits for what lies
-/// behind them: a stopped process must not hide what others put.
-pub(super) const CHUNK: usize = if cfg!(offspring_loom) { 2 } else { 8 };
-const _: () = assert!(CHUNK <= super::take::MOST_PASSED);
 
 impl<S: Storage, F: Family> Queue<'_, S, F> {
     /// Puts `messages` in their order, as many as there is room for now.
@@ -30,7 +23,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         let mut put = 0;
         let mut done = Ok(());
         while done.is_ok() && put < messages.len() {
-            let (count, tried) = self.put_chunk(&messages[put..]);
+            let (count, tried) = self.put_run(&messages[put..]);
             put += count;
             done = tried.map_err(|why| (put, why));
         }
@@ -42,23 +35,20 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     }
 
     /// Puts some of `messages` (there is one at least) and wakes nobody: how many, and what stopped it.
-    fn put_chunk(&self, messages: &[Message<'_>]) -> (usize, Result<(), PutError>) {
+    fn put_run(&self, messages: &[Message<'_>]) -> (usize, Result<(), PutError>) {
         let in_slot = |message: &Message<'_>| self.lies_in_slot(message);
         if !in_slot(&messages[0]) {
             let put = self.put_block_quietly(messages[0], false);
             return (usize::from(put.is_ok()), put.map(|_| ()));
         }
-        let mut claimed = [Position(0); CHUNK];
-        let mut count = 0;
+        let (mut last, mut count) = (None::<Position>, 0);
         let mut refused = Ok(());
-        for message in messages.iter().take(CHUNK).take_while(|message| in_slot(message)) {
+        for message in messages.iter().take_while(|message| in_slot(message)) {
             hit(Point::PutBeforeClaim);
-            let last = claimed[..count].last().copied();
             let next = last.map(|last| last.next(self.capacity()));
             let p = match next.filter(|p| self.claim_exactly(*p)) {
                 Some(p) => p,
                 None => {
-                    // Not to wait for ourselves.
                     last.into_iter().for_each(|last| self.advance_tail(last));
                     match self.claim_next() {
                         Claim::At(p) => p,
@@ -70,15 +60,14 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
                 }
             };
             hit(Point::PutClaimed);
-            self.write_slot(self.storage.slot_and_bytes(p.index()), *message);
-            claimed[count] = p;
+            let slot = self.storage.slot_and_bytes(p.index());
+            self.write_slot(slot, *message);
+            self.store_full(slot.0, p, false);
+            last = Some(p);
             count += 1;
         }
-        for p in &claimed[..count] {
-            self.store_full(self.storage.slot(p.index()), *p, false);
-        }
-        if let Some(last) = claimed[..count].last() {
-            self.advance_tail(*last);
+        if let Some(last) = last {
+            self.advance_tail(last);
             hit(Point::PutHinted);
         }
         (count, refused)
@@ -120,7 +109,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         while let Some(claimed) = next.take()
             && done.is_ok()
         {
-            let (count, tried) = self.take_chunk(claimed, &mut buffers[taken..]);
+            let (count, tried) = self.take_run(claimed, &mut buffers[taken..]);
             taken += count;
             done = tried.map_err(|why| (taken, why));
             // What was given back while we took comes first.
@@ -134,33 +123,30 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
     }
 
     /// Takes the item in the slot that we just claimed, and what follows it: how many, and whether more may be had.
-    fn take_chunk<B: Buffer>(
+    fn take_run<B: Buffer>(
         &self,
         claimed: (Position, SlotWord),
         buffers: &mut [B],
     ) -> (usize, Result<bool, GetError>) {
-        let mut slots = [claimed.0; CHUNK];
-        let mut count = 0;
+        let (mut p, mut count) = (claimed.0, 0);
         let done = loop {
-            let p = slots[count];
-            count += 1;
-            match self.read_slot(p, &mut buffers[count - 1]) {
+            let read = self.read_slot(p, &mut buffers[count]);
+            self.store_empty(self.storage.slot(p.index()), p);
+            match read {
                 Some((_, _, carries)) if carries => break Ok(false),
                 Some(_) => {}
                 None => break Err(GetError::Corrupt),
             }
+            count += 1;
             let next = p.next(self.capacity());
-            if count == buffers.len().min(CHUNK) || !self.claim_exactly_full(next) {
+            if count == buffers.len() || !self.claim_exactly_full(next) {
                 break Ok(true);
             }
-            slots[count] = next;
+            p = next;
         };
-        for p in &slots[..count] {
-            self.store_empty(self.storage.slot(p.index()), *p);
-        }
-        self.advance_head(slots[count - 1].next(self.capacity()));
+        self.advance_head(p.next(self.capacity()));
         hit(Point::GetHinted);
-        (count - usize::from(done.is_err()), done)
+        (count + usize::from(matches!(done, Ok(false))), done)
     }
 
     /// Claims the item at position `p`, which follows one that we claimed, if it is there and lies in its slot.

@@ -46,7 +46,7 @@ pub enum Taken {
 }
 
 /// Live writers that one walk passes.
-pub(super) const MOST_PASSED: usize = 16;
+const MOST_PASSED: usize = 8;
 
 /// What a walk passed and what must still be as it was when the item behind it is claimed, so that the order stays.
 pub(super) struct Trail {

@@ -11,17 +11,21 @@ const BATCH: &str = "core/src/queue/batch.rs";
 /// All of them.
 pub(super) const ALL: &[Mutant] = &[
     Mutant {
-        what: "queue: a batch is published from its end",
+        what: "queue: a batch is published before it is written",
         file: BATCH,
-        from: "for p in &claimed[..count] {",
-        to: "for p in claimed[..count].iter().rev() {",
+        from: "            self.write_slot(slot, *message);
+            self.store_full(slot.0, p, false);",
+        to: "            self.store_full(slot.0, p, false);
+            self.write_slot(slot, *message);",
         caught_by: "queue: of a batch put",
     },
     Mutant {
-        what: "queue: a batch is emptied from its end",
+        what: "queue: a batch is emptied before it is read",
         file: BATCH,
-        from: "for p in &slots[..count] {",
-        to: "for p in slots[..count].iter().rev() {",
+        from: "            let read = self.read_slot(p, &mut buffers[count]);
+            self.store_empty(self.storage.slot(p.index()), p);",
+        to: "            self.store_empty(self.storage.slot(p.index()), p);
+            let read = self.read_slot(p, &mut buffers[count]);",
         caught_by: "queue: of a batch taken",
     },
     Mutant {
