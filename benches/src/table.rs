@@ -5,7 +5,7 @@ use crate::cores::Cores;
 use crate::message::{Line, Word};
 use crate::ours;
 use crate::peers::{array_queue, crossbeam, iceoryx, ipc, python};
-use crate::raw::{futex, words};
+use crate::raw::{futex, process, ring, words};
 
 /// Does something this many times and says how many nanoseconds that took.
 pub type Run = fn(u64, Cores) -> Result<u64>;
@@ -153,6 +153,48 @@ pub const ROWS: &[Row] = &[
         ],
     },
     Row {
+        name: "r3-batch-8B",
+        question: "the same in batches of 32, `put_many` and `get_many`, 8 bytes",
+        unit: Unit::Rate,
+        ours: ours::spsc::queue_in_batches::<Word>,
+        peers: &[peer("crossbeam-channel", crossbeam::one_to_one::<Word>, 1.0)],
+    },
+    Row {
+        name: "r3-batch-64B",
+        question: "the same, 64 bytes",
+        unit: Unit::Rate,
+        ours: ours::spsc::queue_in_batches::<Line>,
+        peers: &[peer("crossbeam-channel", crossbeam::one_to_one::<Line>, 1.0)],
+    },
+    Row {
+        name: "r4-8B",
+        question: "blocking typed ring from one producer to one consumer, processes, 8 bytes",
+        unit: Unit::Rate,
+        ours: ours::spsc::one_by_one::<Word>,
+        peers: &[peer("bare ring", ring::one_by_one::<Word>, 0.9)],
+    },
+    Row {
+        name: "r4-64B",
+        question: "the same, 64 bytes",
+        unit: Unit::Rate,
+        ours: ours::spsc::one_by_one::<Line>,
+        peers: &[peer("bare ring", ring::one_by_one::<Line>, 0.9)],
+    },
+    Row {
+        name: "r4-batch-8B",
+        question: "the same in batches of 32, 8 bytes; the peer publishes 32 at a time",
+        unit: Unit::Rate,
+        ours: ours::spsc::in_batches::<Word>,
+        peers: &[peer("bare ring", ring::in_batches::<Word>, 0.8)],
+    },
+    Row {
+        name: "r4-batch-64B",
+        question: "the same, 64 bytes",
+        unit: Unit::Rate,
+        ours: ours::spsc::in_batches::<Line>,
+        peers: &[peer("bare ring", ring::in_batches::<Line>, 0.8)],
+    },
+    Row {
         name: "r5-spinning",
         question: "round trip between two processes on two cores, both spinning",
         unit: Unit::Nanos,
@@ -172,6 +214,20 @@ pub const ROWS: &[Row] = &[
         unit: Unit::Nanos,
         ours: ours::facade::ping_pong_on_two_cores,
         peers: &[peer("raw futex", futex::on_two_cores, 1.1)],
+    },
+    Row {
+        name: "r8-spawn",
+        question: "a process that does nothing, executed, started and joined",
+        unit: Unit::Nanos,
+        ours: ours::process::spawn,
+        peers: &[peer("posix_spawn", process::posix_spawn, 1.15)],
+    },
+    Row {
+        name: "r8-forkserver",
+        question: "the same by a fork server",
+        unit: Unit::Nanos,
+        ours: ours::process::forkserver,
+        peers: &[peer("bare fork server", process::forkserver, 1.15)],
     },
 ];
 

@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 
 /// Which part a spawned process plays in a measurement: the children find the stage by its path.
 #[derive(Serialize, Deserialize)]
-struct Part {
+pub(super) struct Part {
     stage: String,
     seat: usize,
     core: usize,
 }
 
 impl Part {
-    fn new(stage: &Stage, seat: usize, core: usize) -> Self {
+    pub(super) fn new(stage: &Stage, seat: usize, core: usize) -> Self {
         Self { stage: stage.path(), seat, core }
     }
 
     /// Plays it; an error is told to the parent in words, since it must travel.
-    fn play(&self, work: impl FnOnce(Seat<'_>) -> Result<()>) -> Outcome {
+    pub(super) fn play(&self, work: impl FnOnce(Seat<'_>) -> Result<()>) -> Outcome {
         let play = || {
             pin(self.core)?;
             let stage = Stage::open(&self.stage)?;
@@ -32,10 +32,10 @@ impl Part {
     }
 }
 
-type Outcome = std::result::Result<(), String>;
+pub(super) type Outcome = std::result::Result<(), String>;
 
 /// Waits for all children; an error of any fails the measurement.
-fn join(children: impl IntoIterator<Item = Process<Outcome>>) -> Result<()> {
+pub(super) fn join(children: impl IntoIterator<Item = Process<Outcome>>) -> Result<()> {
     for child in children {
         child.join()??;
     }

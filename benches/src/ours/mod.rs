@@ -1,4 +1,6 @@
 //! Our side of every question.
 
 pub mod facade;
+pub mod process;
 pub mod ring;
+pub mod spsc;

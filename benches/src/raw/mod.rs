@@ -2,4 +2,6 @@
 
 pub mod futex;
 pub mod memory;
+pub mod process;
+pub mod ring;
 pub mod words;

@@ -5,12 +5,17 @@ use crate::Result;
 use crate::cores::Cores;
 use crate::roles::{Role, in_processes};
 use crate::stage::Stage;
-use offspring_core::prim::{AtomicU32, Ordering, spin};
+use offspring_core::prim::{AtomicU32, AtomicU64, Ordering, spin};
 
 /// Each word on lines of its own; two lines, since processors fetch them in pairs.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(super) struct Word(pub(super) AtomicU32);
+
+/// The same for a count.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(super) struct Line64(pub(super) AtomicU64);
 
 #[derive(Debug)]
 #[repr(C)]
