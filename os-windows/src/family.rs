@@ -86,7 +86,8 @@ impl Windows {
 // SAFETY: S1: `Arena` maps the whole section once, at a multiple of 64 KiB; `create` and `attach` commit the tables. S2:
 // committed pages stay committed, `release` makes them zero. S3: the park module, core's parking over events; the barrier is a
 // full fence on both sides. S4: the life module marks a place only after its process's handle was signalled, which is when its
-// last thread is gone. S5: a handle and the creation time. S6: there is no fork. S7: ids are multiples of four.
+// last thread is gone. S5: a handle and the creation time. S6: there is no fork. S7: ids are multiples of four;
+// one that is too large has the number 0, of which nothing is told.
 unsafe impl System for Windows {
     type Error = OsError;
     type File = OwnedHandle;
@@ -193,7 +194,7 @@ unsafe impl System for Windows {
 
     fn life(&self, tables: &Tables<'_>, lane: usize) -> Life {
         let Some(place) = life::place(tables, lane) else { return Life::Free };
-        place.life(|holder| self.is_gone(holder.number, holder.identity) == Some(true))
+        place.life(|holder| self.peers.is_gone(holder.pid, holder.identity) == Some(true))
     }
 
     fn life_watch<'a>(&'a self, tables: &Tables<'a>, lane: usize) -> Option<Watch<'a>> {
@@ -222,11 +223,13 @@ unsafe impl System for Windows {
     }
 
     fn is_gone(&self, number: u32, identity: u64) -> Option<bool> {
-        self.peers.is_gone(number, identity)
+        self.peers.is_gone(life::pid(number)?, identity)
     }
 
     fn await_gone(&self, number: u32, identity: u64) {
-        if let Known::Peer(peer) = self.peers.get(number, identity) {
+        if let Some(pid) = life::pid(number)
+            && let Known::Peer(peer) = self.peers.get(pid, identity)
+        {
             // The caller looks again either way.
             let _ = peer.process().wait_gone(Some(clock::now().after(BACKSTOP)));
         }

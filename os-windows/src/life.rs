@@ -8,13 +8,13 @@
 //!
 //! | from → to | by | when |
 //! |---|---|---|
-//! | FREE s, MARKED s → HELD s+n | the lane's taker | its spot is taken over, its event made, number and identity written |
+//! | FREE s, MARKED s → HELD s+n | the lane's taker | its spot is taken over, its event made, id and identity written |
 //! | HELD s → FREE s | the holder | its thread is done with the arena |
-//! | HELD s → MARKED s | anyone | the system says that the process of this number and identity is gone |
+//! | HELD s → MARKED s | anyone | the system says that the process of this id and identity is gone |
 //!
 //! | pair | one side | other side | carries |
 //! |---|---|---|---|
-//! | D1 | holder: store of HELD (Release) | load of the word (Acquire) | number and identity |
+//! | D1 | holder: store of HELD (Release) | load of the word (Acquire) | id and identity |
 //! | D2 | finder: CAS to MARKED (Release), after the handle was signalled | load of the word (Acquire) | all that the process did |
 
 use crate::error::Result;
@@ -33,8 +33,8 @@ const MARKED: u32 = 2;
 #[derive(Debug, Default)]
 pub struct Place {
     life: AtomicU32,
-    /// The holder's number in the registry.
-    number: AtomicU32,
+    /// The holder's process id.
+    pid: AtomicU32,
     /// The holder's creation time.
     identity: AtomicU64,
     /// Where its thread sleeps.
@@ -48,8 +48,8 @@ const _: () = assert!(size_of::<Place>() == 64);
 pub struct Holder {
     /// The life word, as it was.
     pub word: u32,
-    /// The process's number in the registry.
-    pub number: u32,
+    /// The process's id.
+    pub pid: u32,
     /// The process's creation time.
     pub identity: u64,
 }
@@ -64,7 +64,7 @@ impl Holder {
     /// Whether it is a thread of the calling process.
     #[must_use]
     pub fn is_self(&self) -> bool {
-        self.number == number(std::process::id()) && self.identity == process::identity_of_self()
+        self.pid == std::process::id() && self.identity == process::identity_of_self()
     }
 }
 
@@ -85,11 +85,11 @@ impl Place {
                 return None;
             }
             // ORDER: Relaxed. D1 carries them; the fence and the second look say that they belong to this word.
-            let number = self.number.load(Ordering::Relaxed);
+            let pid = self.pid.load(Ordering::Relaxed);
             let identity = self.identity.load(Ordering::Relaxed);
             fence(Ordering::Acquire);
             if self.life.load(Ordering::Relaxed) == word {
-                return Some(Holder { word, number, identity });
+                return Some(Holder { word, pid, identity });
             }
         }
     }
@@ -144,7 +144,7 @@ impl Place {
             }
         };
         // ORDER: Relaxed; D1 carries them.
-        self.number.store(number(std::process::id()), Ordering::Relaxed);
+        self.pid.store(std::process::id(), Ordering::Relaxed);
         self.identity.store(process::identity_of_self(), Ordering::Relaxed);
         // ORDER: Release, D1.
         self.life.store(sequence << 2 | HELD, Ordering::Release);
@@ -160,16 +160,18 @@ impl Place {
     }
 }
 
-/// The registry's number for a process: Windows counts its ids in fours, and the registry has 22 bits.
+/// The registry's number for a process: Windows counts its ids in fours, and the registry has 22 bits. 0 for one that does not
+/// fit: then only its places tell of its end.
 #[must_use]
 pub fn number(pid: u32) -> u32 {
-    pid / 4
+    let number = pid / 4;
+    if number < 1 << 22 { number } else { 0 }
 }
 
-/// The id of the process with that number.
+/// The id of the process with that number; `None` if the number does not tell.
 #[must_use]
-pub fn pid(number: u32) -> u32 {
-    number.saturating_mul(4)
+pub fn pid(number: u32) -> Option<u32> {
+    if number == 0 { None } else { number.checked_mul(4) }
 }
 
 /// The place of `lane`.

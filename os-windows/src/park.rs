@@ -146,7 +146,7 @@ impl<'a> Parking<'a> {
         if holder.is_self() {
             return;
         }
-        match self.peers.get(holder.number, holder.identity) {
+        match self.peers.get(holder.pid, holder.identity) {
             Known::Peer(peer) => plan.watched.push(Watched { place, holder, peer }),
             Known::Gone => {
                 place.mark(&holder);
@@ -199,8 +199,9 @@ impl<'a> Parking<'a> {
                     return Woken::Maybe;
                 }
                 index => {
-                    let over = &plan.watched[(index - WAIT_OBJECT_0) as usize - 1];
-                    over.place.mark(&over.holder);
+                    if let Some(over) = plan.watched.get((index - WAIT_OBJECT_0) as usize - 1) {
+                        over.place.mark(&over.holder);
+                    }
                     return Woken::Maybe;
                 }
             }
@@ -260,7 +261,7 @@ impl<'a> Parking<'a> {
 impl Bell for &Parking<'_> {
     fn is_gone(&mut self, lane: usize) -> bool {
         let ask =
-            |holder: &Holder| self.peers.is_gone(holder.number, holder.identity).unwrap_or(false);
+            |holder: &Holder| self.peers.is_gone(holder.pid, holder.identity).unwrap_or(false);
         life::place(&self.tables, lane).is_none_or(|place| place.life(ask) != Life::Held)
     }
 

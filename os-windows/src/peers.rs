@@ -5,7 +5,6 @@
 //! somebody needs it: the pool says that the peer is gone, and rings all sleepers of this process.
 
 use crate::event::Events;
-use crate::life;
 use crate::process::Process;
 use offspring_core::prim::{AtomicU32, Ordering};
 use std::collections::HashMap;
@@ -26,7 +25,7 @@ pub struct Peer {
     process: Process,
 }
 
-/// What is known of the process with some number and identity.
+/// What is known of the process with some id and identity.
 #[derive(Debug)]
 pub enum Known {
     /// It was alive when this process first looked.
@@ -40,19 +39,26 @@ pub enum Known {
 /// The peers of this process.
 #[derive(Debug, Default)]
 pub struct Peers {
-    known: RwLock<HashMap<(u32, u64), Arc<Peer>>>,
+    known: RwLock<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_name: HashMap<(u32, u64), Arc<Peer>>,
+    /// With so many it is time to forget the gone: others may have told their deaths, and nobody here asks any more.
+    tidy_at: usize,
 }
 
 impl Peers {
-    /// The process with that number and identity (0: any).
-    pub fn get(&self, number: u32, identity: u64) -> Known {
-        let name = (number, identity);
+    /// The process with that id and identity (0: any).
+    pub fn get(&self, pid: u32, identity: u64) -> Known {
+        let name = (pid, identity);
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(peer) = known.get(&name) {
+        if let Some(peer) = known.by_name.get(&name) {
             return Known::Peer(peer.clone());
         }
         drop(known);
-        let process = match Process::open(life::pid(number)) {
+        let process = match Process::open(pid) {
             Ok(process) if identity == 0 || process.identity() == identity => process,
             Ok(_) => return Known::Gone,
             Err(error) if error.is_not_found() => return Known::Gone,
@@ -63,23 +69,35 @@ impl Peers {
         }
         let peer = Arc::new(Peer { watched: OnceLock::new(), process });
         if identity != 0 {
-            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            known.insert(name, peer.clone());
+            self.remember(name, peer.clone());
         }
         Known::Peer(peer)
     }
 
-    /// Whether the process with that number and identity (0: any) is gone; `None` if the system does not tell. One that is
+    fn remember(&self, name: (u32, u64), peer: Arc<Peer>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut forgotten = Vec::new();
+        if known.by_name.len() >= known.tidy_at.max(64) {
+            let gone = |_: &(u32, u64), peer: &mut Arc<Peer>| peer.process.is_gone();
+            forgotten.extend(known.by_name.extract_if(gone));
+            known.tidy_at = 2 * known.by_name.len();
+        }
+        known.by_name.insert(name, peer);
+        drop(known);
+        drop(forgotten);
+    }
+
+    /// Whether the process with that id and identity (0: any) is gone; `None` if the system does not tell. One that is
     /// gone is forgotten.
-    pub fn is_gone(&self, number: u32, identity: u64) -> Option<bool> {
-        match self.get(number, identity) {
+    pub fn is_gone(&self, pid: u32, identity: u64) -> Option<bool> {
+        match self.get(pid, identity) {
             Known::Gone => Some(true),
             Known::Unknown => None,
             Known::Peer(peer) => {
                 let gone = peer.process.is_gone();
                 if gone {
                     let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-                    let forgotten = known.remove(&(number, identity));
+                    let forgotten = known.by_name.remove(&(pid, identity));
                     drop(known);
                     drop(forgotten);
                 }

@@ -33,7 +33,8 @@ pub type Trace<S> = fn(&Family<S>, &Object, found: &mut dyn FnMut(RegionRef));
 /// - S5 `is_gone` says `Some(true)` only when the process with that number and identity is gone as a whole;
 /// - S6 `generation` never changes within a process, and differs from that of every ancestor that this process is a
 ///   forked copy of;
-/// - S7 `number` gives different processes that live at the same time different numbers below 2^22.
+/// - S7 `number` gives different processes that live at the same time different numbers below 2^22, or 0 to those for which
+///   it has none, and `is_gone` says `None` of 0.
 #[allow(clippy::len_without_is_empty)] // an arena is never empty
 pub unsafe trait System: Sized + Send + Sync + 'static {
     /// What the system says when it refuses something.
