@@ -55,6 +55,8 @@ pub struct InUse {
 #[doc(hidden)]
 pub fn in_use() -> Result<InUse> {
     let family = family()?;
+    // Nobody is told of a grandchild's death; one who has nothing shared has no survivor that would ask.
+    family.patrol();
     family.collect();
     let (processes, lanes) = family.slots_and_lanes_in_use();
     Ok(InUse { regions: family.regions_in_use(), processes, lanes })

@@ -316,6 +316,14 @@ impl<S: System> Family<S> {
         self.registry().processes().count()
     }
 
+    /// Asks the system about every process of the family, and takes back what the dead held. Whoever sleeps does this by itself
+    /// when its backstop is over; what nobody sleeps for may stand until then.
+    pub fn patrol(&self) {
+        if self.enter().is_ok() {
+            self.registry().patrol();
+        }
+    }
+
     /// Process slots and lanes that are not free, whatever their processes do: for audits.
     #[must_use]
     pub fn slots_and_lanes_in_use(&self) -> (usize, usize) {
