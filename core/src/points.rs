@@ -171,6 +171,13 @@ points! {
     StartRecorded = "start.recorded",
     StartForked = "start.forked",
     StartSent = "start.sent",
+    // A fork server.
+    ServeAsked = "serve.asked",
+    ServeForked = "serve.forked",
+    ServeAnswered = "serve.answered",
+    ServeReaped = "serve.reaped",
+    ServeTold = "serve.told",
+    // The child.
     ChildJoined = "child.joined",
     ChildRead = "child.read",
     ChildRan = "child.ran",

@@ -21,6 +21,7 @@ use crate::futex;
 use crate::pidfd::PidFd;
 use crate::start::{Child, Fork, fork};
 use crate::status::ExitStatus;
+use offspring_core::points::{Point, hit};
 use offspring_core::wait::Deadline;
 use std::collections::{HashMap, VecDeque};
 use std::mem::MaybeUninit;
@@ -357,6 +358,7 @@ impl Server {
             if more != 0 {
                 continue;
             }
+            hit(Point::ServeAsked);
             let forked = if spoiled {
                 Err(OsError::new("take", "descriptors", libc::EMFILE))
             } else {
@@ -369,11 +371,13 @@ impl Server {
                     return Ok(Served::InFork(given));
                 }
                 Ok(Fork::Parent(child)) => {
+                    hit(Point::ServeForked);
                     forks.pids.insert(child.pid(), forks.serial);
                     self.reply(&forks, child.pid() as i32, child.pidfd().fd())?;
                 }
                 Err(error) => self.reply(&forks, -error.code().max(1), None)?,
             }
+            hit(Point::ServeAnswered);
             given.clear();
             spoiled = false;
             forks.serial += 1;
@@ -408,6 +412,7 @@ impl Forks {
             if pid <= 0 {
                 return;
             }
+            hit(Point::ServeReaped);
             let Some(serial) = self.pids.remove(&(pid as u32)) else { continue };
             let [kind, number] = kind_and_number(ExitStatus::from_wait_status(status));
             let packet = words(&[serial as u32, (serial >> 32) as u32, kind, number]);
@@ -419,7 +424,10 @@ impl Forks {
     fn tell(&mut self, reports: &OwnedFd) -> bool {
         while let Some(packet) = self.backlog.front() {
             match send(reports, packet, &[], libc::MSG_DONTWAIT) {
-                Ok(()) => drop(self.backlog.pop_front()),
+                Ok(()) => {
+                    hit(Point::ServeTold);
+                    self.backlog.pop_front();
+                }
                 Err(libc::EAGAIN) => return true,
                 Err(_) => return false,
             }
@@ -428,28 +436,27 @@ impl Forks {
     }
 }
 
-/// SIGCHLD as something to read, and SIGINT ignored; both as they were again in a fork.
+/// SIGCHLD as something to read, and SIGINT held back; both as they were again in a fork.
+///
+/// Held back, not ignored: one that comes for a fork before it has its signals back is not lost, it takes effect then. (What
+/// is pending for the server is not handed on by `fork`.)
 struct Signals {
     fd: OwnedFd,
     mask: libc::sigset_t,
-    interrupt: libc::sigaction,
 }
 
 impl Signals {
     fn take() -> Result<Self> {
         let failed = || OsError::last("take", "the signals of a fork server");
-        // SAFETY: all zero is a valid value of all four, and the calls write to these locals alone.
+        // SAFETY: all zero is a valid value of all, and the calls write to these locals alone.
         unsafe {
             let mut child: libc::sigset_t = std::mem::zeroed();
             let mut mask: libc::sigset_t = std::mem::zeroed();
-            let mut interrupt: libc::sigaction = std::mem::zeroed();
-            let mut ignore: libc::sigaction = std::mem::zeroed();
-            ignore.sa_sigaction = libc::SIG_IGN;
             libc::sigemptyset(&mut child);
             libc::sigaddset(&mut child, libc::SIGCHLD);
-            if libc::pthread_sigmask(libc::SIG_BLOCK, &child, &mut mask) != 0
-                || libc::sigaction(libc::SIGINT, &ignore, &mut interrupt) != 0
-            {
+            let mut held = child;
+            libc::sigaddset(&mut held, libc::SIGINT);
+            if libc::pthread_sigmask(libc::SIG_BLOCK, &held, &mut mask) != 0 {
                 return Err(failed());
             }
             // Ignored, nobody could be reaped.
@@ -460,7 +467,7 @@ impl Signals {
             if fd < 0 {
                 return Err(failed());
             }
-            Ok(Self { fd: OwnedFd::from_raw_fd(fd), mask, interrupt })
+            Ok(Self { fd: OwnedFd::from_raw_fd(fd), mask })
         }
     }
 
@@ -472,11 +479,8 @@ impl Signals {
     }
 
     fn restore(self) {
-        // SAFETY: both were filled in by `take`.
-        unsafe {
-            libc::sigaction(libc::SIGINT, &self.interrupt, ptr::null_mut());
-            libc::pthread_sigmask(libc::SIG_SETMASK, &self.mask, ptr::null_mut());
-        }
+        // SAFETY: it was filled in by `take`.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.mask, ptr::null_mut()) };
     }
 }
 

@@ -125,7 +125,13 @@ pub(super) fn run(end: LifelineEnd) -> ! {
 
 /// Does what this fork of a server was made for.
 pub(super) fn run_served(end: LifelineEnd, files: Vec<OwnedFile>) -> ! {
-    match begin_served(end, files) {
+    let message = match read(&end, MOST_SERVED) {
+        Ok(message) => message,
+        // Its parent never learned of it, as the server died, and has another one begin in its place.
+        Err(_) if end.is_parent_gone() => std::process::exit(NEVER_BEGAN),
+        Err(error) => never(&error),
+    };
+    match begin_served(message, end, files) {
         Ok((work, image, child)) => work_off(work, image, child),
         Err(error) => never(&error),
     }
@@ -252,8 +258,11 @@ fn place(which: u8, files: &[OwnedFile]) -> Result<(), sys::OsError> {
     numbers.zip(files).try_for_each(|(number, file)| sys::setup::become_stream(number, file))
 }
 
-fn begin_served(end: LifelineEnd, files: Vec<OwnedFile>) -> Result<(Work, bool, Child)> {
-    let message = read(&end, MOST_SERVED)?;
+fn begin_served(
+    message: Message,
+    end: LifelineEnd,
+    files: Vec<OwnedFile>,
+) -> Result<(Work, bool, Child)> {
     let _armed = arm(end)?;
     family::family()?
         .after_fork_in_child()

@@ -13,7 +13,7 @@ use super::ledger::Sums;
 use super::objects::{self, Party};
 use super::plan::{Plan, Planner};
 use super::scripts;
-use super::system::{self, Children, Family, News, Options};
+use super::system::{self, Children, Family, News, Options, PACE};
 use super::targets::{Script, Target};
 use offspring_core::points::Point;
 use offspring_core::prim::Ordering;
@@ -22,10 +22,6 @@ use std::time::{Duration, Instant};
 
 /// Victims at a time, besides the two survivors.
 const WIDTH: usize = 6;
-/// Kills of one round, about.
-const KILLS: u64 = 250;
-/// How long a victim may take to come to its point, in nanoseconds.
-const PATIENCE: u64 = 5_000_000;
 /// How long a survivor may take to come to the end of a closed queue, in nanoseconds.
 const HANG: u64 = 10_000_000_000;
 
@@ -195,7 +191,7 @@ impl Harness {
         self.survivor(Script::Taker)?;
         self.survivor(Script::Putter)?;
         let before = self.tally.kills();
-        while self.tally.kills() - before < KILLS
+        while self.tally.kills() - before < PACE.kills
             && !board.is_nearly_full()
             && board.complaints() == 0
             && Instant::now() < self.orders.until + Duration::from_secs(1)
@@ -282,10 +278,10 @@ impl Harness {
         let patience = match plan.point {
             _ if survivor => u64::MAX / 2,
             _ if steady => HANG,
-            None => u64::from(self.dice.below(3_000_000)),
-            Some(_) => PATIENCE,
+            None => u64::from(self.dice.below(PACE.life)),
+            Some(_) => PACE.patience,
         };
-        let extra = if execute { 3_000_000 } else { 0 };
+        let extra = if execute { PACE.start } else { 0 };
         let deadline = now() + patience + extra;
         self.running.push(Running { life: me, pid, deadline, stopped: None, survivor });
         if execute {
@@ -325,7 +321,7 @@ impl Harness {
                         next = next.min(due);
                     } else if go_on {
                         self.running[i].stopped = None;
-                        self.running[i].deadline = now + PATIENCE;
+                        self.running[i].deadline = now + PACE.patience;
                         self.children.go_on(pid);
                     } else {
                         self.doom(i);

@@ -25,6 +25,7 @@
 mod audit;
 mod board;
 pub(crate) mod dice;
+mod forkservers;
 mod harness;
 mod hook;
 mod inbox;

@@ -6,6 +6,7 @@
 //! the orphans, so that it can wait for the last of them), no region, page, slot, lane or descriptor.
 
 use super::dice::Dice;
+use super::forkservers;
 use super::print_row;
 use super::system;
 use offspring::{Process, Queue};
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// The environment variable that names the point at which a child dies, and the visit.
-const KILL_AT: &str = "OFFSPRING_VERIFY_KILL_AT";
+pub(super) const KILL_AT: &str = "OFFSPRING_VERIFY_KILL_AT";
 /// The longest that a victim lives before it is killed from outside: longer than a start and an end take.
 const LONGEST_LIFE_MICROS: u32 = 4000;
 /// Longer than a sleeper trusts that it is told of every death.
@@ -27,12 +28,21 @@ const WATCHDOG_SECONDS: u32 = 120;
 /// The points of a process's start that its parent passes.
 const OF_PARENTS: [Point; 3] = [Point::StartRecorded, Point::StartForked, Point::StartSent];
 /// The points of a process's start and end that it passes itself.
-const OF_CHILDREN: [Point; 5] = [
+pub(super) const OF_CHILDREN: [Point; 5] = [
     Point::ChildJoined,
     Point::ChildRead,
     Point::ChildRan,
     Point::ChildResultWritten,
     Point::ChildCommitted,
+];
+
+/// The points that a fork server passes.
+pub(super) const OF_SERVERS: [Point; 5] = [
+    Point::ServeAsked,
+    Point::ServeForked,
+    Point::ServeAnswered,
+    Point::ServeReaped,
+    Point::ServeTold,
 ];
 
 /// What to do.
@@ -48,11 +58,43 @@ pub struct Orders {
 
 /// Where a victim is to die.
 #[derive(Clone, Copy, Debug)]
-enum Death {
+pub(super) enum Death {
     /// By itself, at the so-manyth visit to a point.
     At(Point, u32),
     /// From outside, after so long.
     After(Duration),
+}
+
+/// Who is to die.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Parent,
+    Child,
+    Server,
+}
+
+impl Who {
+    fn of(point: Point) -> Self {
+        match point {
+            _ if OF_PARENTS.contains(&point) => Self::Parent,
+            _ if OF_SERVERS.contains(&point) => Self::Server,
+            _ => Self::Child,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Parent => "parent",
+            Self::Child => "child",
+            Self::Server => "fork server",
+        }
+    }
+}
+
+/// The points that must have their kills.
+fn named() -> impl Iterator<Item = Point> {
+    let servers = if forkservers::are_here() { &OF_SERVERS[..] } else { &[] };
+    OF_PARENTS.iter().chain(&OF_CHILDREN).chain(servers).copied()
 }
 
 /// Where the hook lets this process die: number of the point, and visits still to come.
@@ -143,20 +185,23 @@ fn run(orders: Orders) -> Result<Tally, String> {
     child_case(None, &mut tally)?;
     parent_case(Death::At(Point::StartSent, 1), &mut tally)?;
     system::await_orphans();
+    if forkservers::are_here() {
+        forkservers::case(None, &mut tally)?;
+    }
     tally = Tally { at: vec![0; Point::ALL.len()], ..Tally::default() };
     let before = in_use();
     let mut wanted: Vec<Point> = Vec::new();
     loop {
         if wanted.is_empty() {
             let missing = |point: &Point| tally.at[*point as usize] < orders.least;
-            wanted.extend(OF_PARENTS.iter().chain(&OF_CHILDREN).copied().filter(missing));
+            wanted.extend(named().filter(missing));
             if wanted.is_empty() && Instant::now() >= orders.until {
                 break;
             }
         }
         system::watchdog(WATCHDOG_SECONDS);
-        let (parent, death) = match wanted.pop() {
-            Some(point) => (OF_PARENTS.contains(&point), Death::At(point, 1)),
+        let (who, death) = match wanted.pop() {
+            Some(point) => (Who::of(point), Death::At(point, 1)),
             None => {
                 // Mostly where somebody died before: the points of other objects are never reached.
                 let reached: Vec<Point> =
@@ -166,15 +211,20 @@ fn run(orders: Orders) -> Result<Tally, String> {
                 let micros = dice.below(LONGEST_LIFE_MICROS);
                 let after = Death::After(Duration::from_micros(micros.into()));
                 let at = Death::At(point, 1 + dice.below(3));
-                (dice.percent(30), if dice.percent(60) { at } else { after })
+                let who = match dice.below(100) {
+                    0..30 => Who::Parent,
+                    30..50 if forkservers::are_here() => Who::Server,
+                    _ => Who::Child,
+                };
+                (who, if dice.percent(60) { at } else { after })
             }
         };
-        let who = if parent { "parent" } else { "child" };
-        let case = if parent {
-            parent_case(death, &mut tally)
-        } else {
-            child_case(Some(death), &mut tally)
+        let case = match who {
+            Who::Parent => parent_case(death, &mut tally),
+            Who::Child => child_case(Some(death), &mut tally),
+            Who::Server => forkservers::case(Some(death), &mut tally),
         };
+        let who = who.name();
         case.map_err(|error| format!("a {who} to be killed {death:?}: {error}"))?;
         system::await_orphans();
         let mut now = in_use();
@@ -282,7 +332,7 @@ fn parent_case(death: Death, tally: &mut Tally) -> Result<(), String> {
 
 /// What was counted.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     at: Vec<u64>,
     outside: u64,
     unkilled: u64,
@@ -299,7 +349,7 @@ struct Tally {
 const MOST_TOLD: u64 = 20;
 
 impl Tally {
-    fn count(&mut self, death: Option<Death>, killed: bool) {
+    pub(super) fn count(&mut self, death: Option<Death>, killed: bool) {
         match death {
             Some(Death::At(point, _)) if killed => self.at[point as usize] += 1,
             Some(Death::After(_)) if killed => self.outside += 1,
@@ -311,7 +361,7 @@ impl Tally {
         self.outside + self.at.iter().sum::<u64>()
     }
 
-    fn complain(&mut self, what: std::fmt::Arguments<'_>) {
+    pub(super) fn complain(&mut self, what: std::fmt::Arguments<'_>) {
         self.complaints += 1;
         if self.complaints <= MOST_TOLD {
             let _ = writeln!(self.text, "{what}");
@@ -319,8 +369,8 @@ impl Tally {
     }
 
     fn tell(mut self, orders: &Orders, took: Duration) {
-        for point in OF_PARENTS.iter().chain(&OF_CHILDREN) {
-            let kills = self.at[*point as usize];
+        for point in named() {
+            let kills = self.at[point as usize];
             let few = (kills < orders.least)
                 .then(|| format!("only {kills} kills, {} wanted", orders.least));
             print_row(

@@ -11,6 +11,40 @@ mod back;
 
 pub use back::*;
 
+/// How fast processes come and go here: times in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Kills of one round, about.
+    pub kills: u64,
+    /// What a process that executes the program may take until it takes part.
+    pub start: u64,
+    /// How long a victim may take to come to its point.
+    pub patience: u64,
+    /// A victim that is killed from outside lives at most so long.
+    pub life: u32,
+    /// The slowest recovery that one in a hundred may exceed.
+    pub slowest: u64,
+}
+
+/// A process under Wine starts within tens of milliseconds, most of them its server's work, for one process at a time.
+pub const PACE: Pace = if cfg!(windows) {
+    Pace {
+        kills: 80,
+        start: 400_000_000,
+        patience: 200_000_000,
+        life: 150_000_000,
+        slowest: 500_000_000,
+    }
+} else {
+    Pace {
+        kills: 250,
+        start: 3_000_000,
+        patience: 5_000_000,
+        life: 3_000_000,
+        slowest: 10_000_000,
+    }
+};
+
 /// What became of a child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum News {

@@ -177,6 +177,17 @@ pub fn adopt_orphans() -> Result<(), String> {
     }
 }
 
+/// The process that made this one.
+pub fn parent() -> Option<u32> {
+    Some(std::os::unix::process::parent_id())
+}
+
+/// Kills a process that is no child of this one, and that nobody has reaped.
+pub fn kill(pid: u32) {
+    // SAFETY: takes integers.
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+}
+
 /// Waits until this process has no child: whoever was adopted has ended.
 pub fn await_orphans() {
     loop {

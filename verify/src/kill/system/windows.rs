@@ -180,6 +180,14 @@ pub fn adopt_orphans() -> Result<(), String> {
     FAMILY_JOB.set(made).map_err(|_| "there is such a job already".to_owned())
 }
 
+/// The process that made this one, where somebody needs it.
+pub fn parent() -> Option<u32> {
+    None
+}
+
+/// Kills a fork server, of which there are none here.
+pub fn kill(_: u32) {}
+
 /// Waits until this process is the only one in its job: whoever was left over has ended.
 pub fn await_orphans() {
     let Some(all) = FAMILY_JOB.get() else { return };
