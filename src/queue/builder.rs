@@ -113,6 +113,12 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Builder<T
     /// The options contradict each other (a capacity of 0, sizes out of range); no memory; no room in the arena; or
     /// this process cannot found a family.
     pub fn build(self) -> Result<Queue<T, R>> {
+        let (options, chained) = self.check()?;
+        Queue::create(options, chained)
+    }
+
+    /// The options, if they do not contradict each other.
+    pub(super) fn check(self) -> Result<(Options, Option<Chained>)> {
         let mut options = self.options;
         let bad = |text: String| Err(Error::new(Kind::Options, Subject::None, text));
         options.capacity = match u32::try_from(self.capacity) {
@@ -138,6 +144,6 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Builder<T
                 "make a queue: `max_bytes` of {most_bytes} is less than the {least} that its smallest ring takes"
             ));
         }
-        Queue::create(options, self.chained)
+        Ok((options, self.chained))
     }
 }

@@ -13,6 +13,7 @@
 
 mod batch;
 mod builder;
+mod channel;
 mod handle;
 mod iter;
 mod lease;
@@ -22,6 +23,7 @@ mod ticket;
 mod unbounded;
 
 pub use builder::Builder;
+pub use channel::{Receiver, Sender, channel};
 pub use iter::Iter;
 pub use lease::{DeadLetters, Lease, Replied, ReplyRefused};
 pub use spsc::{Consumer, Incoming, Producer, spsc, spsc_of_bytes};
@@ -30,6 +32,7 @@ pub use ticket::Ticket;
 pub(crate) use place::{KIND, object_error, trace};
 
 use crate::error::{Error, Kind, Refused, Result, Subject};
+use crate::sys::RegionRef;
 use crate::value::{self, Bytes, Place};
 use offspring_core::block_on::block_on;
 use offspring_core::queue::{GetError, Message, Mode, Options, PutError, Taken};
@@ -179,7 +182,7 @@ impl<T, R> Queue<T, R> {
     }
 
     fn create(options: Options, chained: Option<Chained>) -> Result<Self> {
-        Attached::create(options, chained, Self::type_hash()).map(Self::over)
+        Attached::create(options, chained, RegionRef::NONE, Self::type_hash()).map(Self::over)
     }
 
     fn subject(&self) -> Subject {

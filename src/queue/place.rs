@@ -5,6 +5,7 @@
 //! ```
 #![allow(unsafe_code)] // the one place that makes references into the arena for queues
 
+use super::channel::Senders;
 use super::unbounded::{Chained, Core, Rings, Stored};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::family::family;
@@ -39,6 +40,8 @@ struct Settings {
     most_deliveries: AtomicU32,
     /// 1: a chain of rings.
     chained: AtomicU32,
+    /// The region whose members are the processes with a sender, if the queue is a channel.
+    senders: AtomicU64,
     /// Of a chain: how many bytes its rings may take in all; 0: as many as there are.
     most_bytes: AtomicU64,
 }
@@ -46,7 +49,7 @@ struct Settings {
 const _: () = assert!(size_of::<Settings>() <= 64);
 
 impl Settings {
-    fn write(&self, options: &Options, chained: Option<Chained>) {
+    fn write(&self, options: &Options, chained: Option<Chained>, senders: RegionRef) {
         // ORDER: Relaxed. The region is published by its entry's word after `init`.
         self.capacity.store(options.capacity, Ordering::Relaxed);
         self.inline.store(options.inline, Ordering::Relaxed);
@@ -54,6 +57,7 @@ impl Settings {
         self.class_bytes.store(options.class_bytes, Ordering::Relaxed);
         self.replies.store(u32::from(options.replies), Ordering::Relaxed);
         self.most_deliveries.store(u32::from(options.most_deliveries), Ordering::Relaxed);
+        self.senders.store(senders.bits(), Ordering::Relaxed);
         self.chained.store(u32::from(chained.is_some()), Ordering::Relaxed);
         self.most_bytes.store(chained.map_or(0, |it| it.most_bytes), Ordering::Relaxed);
     }
@@ -115,6 +119,8 @@ pub(crate) struct Attached {
     index: AtomicU64,
     pub(crate) spin: Adaptive,
     pub(crate) spin_full: Adaptive,
+    /// What keeps it open, if it is a channel.
+    pub(super) senders: Option<Senders>,
     /// The object itself, for flags.
     pub(super) object: Object,
 }
@@ -124,6 +130,7 @@ impl Attached {
     pub(crate) fn create(
         options: Options,
         chained: Option<Chained>,
+        senders: RegionRef,
         type_hash: u64,
     ) -> Result<Self> {
         let geometry = Geometry::new(options)
@@ -148,7 +155,7 @@ impl Attached {
             .allocate(&spec, |base| {
                 // SAFETY: `base` begins a new region of `spec.len` bytes, zeroed and mapped; the settings are atomics inside.
                 let settings = unsafe { &*base.add(SETTINGS_AT as usize).cast::<Settings>() };
-                settings.write(&options, chained);
+                settings.write(&options, chained, senders);
             })
             .map_err(|error| object_error(error, "make a queue", Subject::None))?;
         let at = Self::over(family, object, stored(family, object, geometry, chained));
@@ -196,6 +203,7 @@ impl Attached {
 
     fn over(family: Family, object: Object, storage: Stored) -> Self {
         Self {
+            senders: Senders::of(senders_of(&object)),
             storage,
             family,
             region: object.region,
@@ -278,6 +286,14 @@ impl Drop for Attached {
     fn drop(&mut self) {
         self.family.leave_object(self.region);
     }
+}
+
+/// The region that keeps a channel open; nobody for another queue. The object was made, or checked, as a queue.
+fn senders_of(object: &Object) -> RegionRef {
+    // SAFETY: the object is mapped for good and longer than the settings; atomics.
+    let settings = unsafe { &*object.pointer.add(SETTINGS_AT as usize).cast::<Settings>() };
+    // ORDER: Relaxed. Constant since the region was published.
+    RegionRef::from_bits(settings.senders.load(Ordering::Relaxed))
 }
 
 /// The queue in an object that was made, or checked, for it.

@@ -5,7 +5,7 @@
 mod common;
 mod points;
 
-use common::{audit, kill, until, until_blocked};
+use common::{audit, kill, thread, until, until_blocked};
 use offspring::{Process, Queue};
 use std::time::Duration;
 
@@ -84,16 +84,18 @@ fn limit_of_bytes_makes_put_wait() {
     assert!(queue.is_full() && queue.try_put(0).unwrap_err().error().is_full());
     let short = Duration::from_millis(20);
     assert!(queue.put_timeout(0, short).unwrap_err().error().is_timeout());
-    let putter = Process::spawn(put_from, (queue.clone(), full, 20_000)).unwrap();
-    until_blocked(putter.pid());
+    let told = Queue::bounded(1).unwrap();
+    let putter = Process::spawn(put_from, (queue.clone(), told.clone(), full)).unwrap();
+    until_blocked(told.get().unwrap());
     for n in 0..full + 20_000 {
         assert_eq!(queue.get().unwrap(), n);
     }
     putter.join().unwrap();
 }
 
-fn put_from((queue, from, count): (Queue<u64>, u64, u64)) {
-    (from..from + count).for_each(|n| queue.put(n).unwrap());
+fn put_from((queue, told, from): (Queue<u64>, Queue<u32>, u64)) {
+    told.put(thread()).unwrap();
+    (from..from + 20_000).for_each(|n| queue.put(n).unwrap());
 }
 
 #[test]
@@ -220,8 +222,9 @@ fn requests_are_answered_over_many_rings() {
     for (n, mut ticket) in tickets.into_iter().enumerate() {
         assert_eq!(ticket.wait().unwrap(), n as u64 * n as u64);
     }
-    let asker = Process::spawn(ask_and_stay, queue.clone()).unwrap();
-    until_blocked(asker.pid());
+    let asked = Queue::bounded(1).unwrap();
+    let asker = Process::spawn(ask_and_stay, (queue.clone(), asked.clone())).unwrap();
+    asked.get().unwrap();
     kill(&asker);
     queue.close();
     server.join().unwrap();
@@ -236,8 +239,9 @@ fn serve(queue: Queue<u32, u64>) {
     }
 }
 
-fn ask_and_stay(queue: Queue<u32, u64>) {
+fn ask_and_stay((queue, asked): (Queue<u32, u64>, Queue<u32>)) {
     let _tickets: Vec<_> = (0..50).map(|n| queue.request(n).unwrap()).collect();
+    asked.put(1).unwrap();
     let silent = Queue::<u8>::bounded(1).unwrap();
     let _ = silent.get();
 }
@@ -270,9 +274,10 @@ fn reader_of_an_empty_one_is_woken_by_what_comes() {
     let _audit = begin();
     let (there, back) = (Queue::<u32>::unbounded().unwrap(), Queue::<u32>::unbounded().unwrap());
     let echo = Process::spawn(echo, (there.clone(), back.clone())).unwrap();
+    let reader = back.get().unwrap();
     for n in 0..200 {
         if n % 50 == 0 {
-            until_blocked(echo.pid());
+            until_blocked(reader);
         }
         there.put(n).unwrap();
         assert_eq!(back.get().unwrap(), n);
@@ -282,6 +287,7 @@ fn reader_of_an_empty_one_is_woken_by_what_comes() {
 }
 
 fn echo((from, to): (Queue<u32>, Queue<u32>)) {
+    to.put(thread()).unwrap();
     from.iter().for_each(|n| to.put(n).unwrap());
 }
 

@@ -169,7 +169,27 @@ impl<'a> Core<'a> {
         thorough: bool,
         buffer: &mut Bytes,
     ) -> Result<Taken, GetError> {
-        both!(self, queue => queue.try_take(mode, thorough, buffer))
+        let taken = both!(self, queue => queue.try_take(mode, thorough, buffer));
+        match taken {
+            Err(GetError::Empty) if self.ends_now() => {
+                both!(self, queue => queue.try_take(mode, thorough, buffer))
+            }
+            taken => taken,
+        }
+    }
+
+    /// Closes a channel that nobody can send through any more. False if somebody can, or it is no channel.
+    #[inline(always)]
+    fn ends_now(&self) -> bool {
+        match &self.at.senders {
+            Some(senders) => {
+                senders.are_gone(&self.at.family) && {
+                    self.close();
+                    true
+                }
+            }
+            None => false,
+        }
     }
 
     pub(super) fn try_take_many(
@@ -177,7 +197,13 @@ impl<'a> Core<'a> {
         thorough: bool,
         buffers: &mut [Bytes],
     ) -> Result<usize, (usize, GetError)> {
-        both!(self, queue => queue.try_take_many(thorough, buffers))
+        let taken = both!(self, queue => queue.try_take_many(thorough, buffers));
+        match taken {
+            Err((0, GetError::Empty)) if self.ends_now() => {
+                both!(self, queue => queue.try_take_many(thorough, buffers))
+            }
+            taken => taken,
+        }
     }
 
     pub(super) fn try_take_dead(&self, buffer: &mut Bytes) -> Option<LeaseToken> {
