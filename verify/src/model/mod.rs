@@ -9,6 +9,7 @@
 //! | ring | `core::queue`: slots, hints, redelivery in place, leases of inline items, sweep | a death is seen at once |
 //! | leases | `core::queue`: block leases, tickets, replies, sweep, an index used again | finding a slot and its CAS are one step |
 //! | close | `core::queue`: the close mark, with sleeping and waking | repairs are one step a word |
+//! | chain | `core::queue::Chain`: successors, head and tail, pins, giving rings back, leases of rings that were left | finding a slot and its CAS are one step; a repair is one step a ring |
 //! | event count | `EventCount`, `block_on` | no store buffers |
 //! | barrier | light and heavy barrier of `EventCount` | nobody dies |
 //! | registry | `core::family`: lanes, suspicion, declaration | few suspicions of one process |
@@ -21,6 +22,7 @@
 //! regions and their collection, a process that waits for a block that it leases itself.
 
 mod barrier;
+mod chain;
 pub mod checker;
 mod close;
 mod events;
@@ -179,6 +181,7 @@ const MODELS: &[Cases] = &[
     ring::cases,
     leases::cases,
     close::cases,
+    chain::cases,
     events::cases,
     barrier::cases,
     registry::cases,
