@@ -67,7 +67,7 @@ const LEAST_QUICK: u64 = 2;
 const SECONDS: u64 = 180;
 const SECONDS_QUICK: u64 = 20;
 /// The slowest recovery that one in a hundred may exceed.
-const SLOWEST: Duration = Duration::from_millis(10);
+const SLOWEST: Duration = Duration::from_nanos(system::PACE.slowest);
 
 /// Runs the harnesses that are asked for.
 pub fn stage(settings: &Settings, progress: &Progress) -> Report {

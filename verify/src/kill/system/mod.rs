@@ -30,19 +30,13 @@ pub struct Pace {
 pub const PACE: Pace = if cfg!(windows) {
     Pace {
         kills: 80,
-        start: 400_000_000,
-        patience: 200_000_000,
+        start: 60_000_000,
+        patience: 500_000_000,
         life: 150_000_000,
         slowest: 500_000_000,
     }
 } else {
-    Pace {
-        kills: 250,
-        start: 3_000_000,
-        patience: 5_000_000,
-        life: 3_000_000,
-        slowest: 10_000_000,
-    }
+    Pace { kills: 250, start: 3_000_000, patience: 5_000_000, life: 3_000_000, slowest: 10_000_000 }
 };
 
 /// What became of a child.
