@@ -1,5 +1,6 @@
 //! The stage `props`: the real code against plain models, on random operations, deaths and schedules.
 
+mod chain;
 mod queue;
 mod semaphore;
 mod waiting;
@@ -36,7 +37,8 @@ impl Extent {
 }
 
 /// All properties, by module.
-const PROPERTIES: &[&[Property]] = &[waiting::PROPERTIES, semaphore::PROPERTIES, queue::PROPERTIES];
+const PROPERTIES: &[&[Property]] =
+    &[waiting::PROPERTIES, semaphore::PROPERTIES, queue::PROPERTIES, chain::PROPERTIES];
 
 /// Checks all properties that are asked for.
 pub fn stage(settings: &Settings, progress: &Progress) -> Report {

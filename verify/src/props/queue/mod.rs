@@ -21,7 +21,7 @@ pub(super) const PROPERTIES: &[Property] = &[
 ];
 
 /// Tries cases of `strategy` until there were enough or the time is over.
-fn try_all<S: Strategy>(
+pub(super) fn try_all<S: Strategy>(
     extent: &Extent,
     strategy: &S,
     run: impl Fn(&S::Value) -> Result<(), TestCaseError>,
