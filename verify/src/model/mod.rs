@@ -15,6 +15,7 @@
 //! | registry | `core::family`: lanes, suspicion, declaration | few suspicions of one process |
 //! | lock | the recoverable lock on `block_on` | what it guards is one bit |
 //! | parking | `core::parking`: sleepers, wakers, notices; handles signalled late | looks at the lanes one a step, no buckets |
+//! | spsc | `core::queue::spsc`: counts, roles, handles that travel, successors | a record is one step, nobody sleeps |
 //! | semaphore | `core::semaphore` | no sleeping, no `forget` |
 //!
 //! All but the barrier model are sequentially consistent: orderings are loom's matter. Not covered: generations that wrap,
@@ -32,6 +33,7 @@ mod parking;
 mod registry;
 mod ring;
 mod semaphore;
+mod spsc;
 
 use checker::{Limits, Outcome, Protocol, Verdict};
 use std::time::{Duration, Instant};
@@ -188,6 +190,7 @@ const MODELS: &[Cases] = &[
     lock::cases,
     parking::cases,
     semaphore::cases,
+    spsc::cases,
 ];
 
 /// Every case: the small ones and all mutants, then, unless `quick`, the large ones.
