@@ -566,6 +566,19 @@ fn finalisers_of_many_threads_run_once_each() {
 }
 
 #[test]
+fn forkserver_serves_under_a_test_harness() {
+    let context = process::Context::new(process::StartMethod::Forkserver).unwrap();
+    let children: Vec<_> = (0..8_u32).map(|n| context.spawn(|n: u32| n + 1, n).unwrap()).collect();
+    for (n, child) in (1..).zip(children) {
+        assert_eq!(child.join().unwrap(), n);
+    }
+    let refused = Process::builder("")
+        .context(&process::Context::new(process::StartMethod::Fork).unwrap())
+        .spawn(|()| (), ());
+    assert!(refused.unwrap_err().is_many_threads(), "a test harness has threads");
+}
+
+#[test]
 fn sleeping_child_shows_in_a_list_and_handles_compare() {
     let child = parked();
     assert_eq!(child.handle(), child.handle());

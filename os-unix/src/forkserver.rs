@@ -22,9 +22,9 @@ use crate::pidfd::PidFd;
 use crate::start::{Child, Fork, fork};
 use crate::status::ExitStatus;
 use offspring_core::points::{Point, hit};
+use offspring_core::prim::{AtomicU32, Ordering};
 use offspring_core::wait::Deadline;
 use std::collections::{HashMap, VecDeque};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -436,51 +436,90 @@ impl Forks {
     }
 }
 
-/// SIGCHLD as something to read, and SIGINT held back; both as they were again in a fork.
+/// SIGCHLD as something to read, and SIGINT ignored; both as they were again in a fork.
 ///
-/// Held back, not ignored: one that comes for a fork before it has its signals back is not lost, it takes effect then. (What
-/// is pending for the server is not handed on by `fork`.)
+/// By a handler, not by `signalfd`: the thread that waits for this one need not block the signal, and would swallow it.
 struct Signals {
     fd: OwnedFd,
     mask: libc::sigset_t,
+    child: libc::sigaction,
+    interrupt: libc::sigaction,
+}
+
+/// The descriptor to which the handler of SIGCHLD tells; none where nobody listens.
+static NOTICE: AtomicU32 = AtomicU32::new(u32::MAX);
+
+extern "C" fn notice(_: libc::c_int) {
+    // ORDER: Relaxed. A number; the descriptor was open before it was stored.
+    let fd = NOTICE.load(Ordering::Relaxed) as RawFd;
+    let one = 1_u64;
+    // SAFETY: `write` may be called in a handler, and reads a local; whoever was interrupted finds its errno again.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        libc::write(fd, (&raw const one).cast(), size_of::<u64>());
+        *errno = before;
+    }
 }
 
 impl Signals {
     fn take() -> Result<Self> {
         let failed = || OsError::last("take", "the signals of a fork server");
-        // SAFETY: all zero is a valid value of all, and the calls write to these locals alone.
-        unsafe {
-            let mut child: libc::sigset_t = std::mem::zeroed();
-            let mut mask: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&mut child);
-            libc::sigaddset(&mut child, libc::SIGCHLD);
-            let mut held = child;
-            libc::sigaddset(&mut held, libc::SIGINT);
-            if libc::pthread_sigmask(libc::SIG_BLOCK, &held, &mut mask) != 0 {
-                return Err(failed());
-            }
-            // Ignored, nobody could be reaped.
-            let mut default: libc::sigaction = std::mem::zeroed();
-            default.sa_sigaction = libc::SIG_DFL;
-            libc::sigaction(libc::SIGCHLD, &default, ptr::null_mut());
-            let fd = libc::signalfd(-1, &child, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-            if fd < 0 {
-                return Err(failed());
-            }
-            Ok(Self { fd: OwnedFd::from_raw_fd(fd), mask })
+        // SAFETY: takes integers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(failed());
         }
+        // SAFETY: the call made this descriptor, and nobody else knows it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // ORDER: Relaxed, as in `notice`.
+        NOTICE.store(fd.as_raw_fd() as u32, Ordering::Relaxed);
+        let child = set_action(libc::SIGCHLD, notice as *const () as usize).ok_or_else(failed)?;
+        let interrupt = set_action(libc::SIGINT, libc::SIG_IGN).ok_or_else(failed)?;
+        // Whoever started this process may have blocked it.
+        // SAFETY: all zero is a valid `sigset_t`, and both are locals.
+        let mask = unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            let mut mask: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, libc::SIGCHLD);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, &mut mask);
+            // Ignored and blocked: one that is meant for a fork waits until that has restored both.
+            libc::sigdelset(&mut set, libc::SIGCHLD);
+            libc::sigaddset(&mut set, libc::SIGINT);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut());
+            mask
+        };
+        Ok(Self { fd, mask, child, interrupt })
     }
 
     fn forget_all(&self) {
-        let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
-        let size = size_of_val(&info);
-        // SAFETY: `info` is writable for its size.
-        while unsafe { libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), size) } > 0 {}
+        let mut count = 0_u64;
+        // SAFETY: `count` is writable for the size given. One read empties it.
+        unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
     }
 
     fn restore(self) {
-        // SAFETY: it was filled in by `take`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.mask, ptr::null_mut()) };
+        // SAFETY: all three were filled in by `take`.
+        unsafe {
+            libc::sigaction(libc::SIGINT, &self.interrupt, ptr::null_mut());
+            libc::sigaction(libc::SIGCHLD, &self.child, ptr::null_mut());
+            libc::pthread_sigmask(libc::SIG_SETMASK, &self.mask, ptr::null_mut());
+        }
+        // ORDER: Relaxed, as in `notice`.
+        NOTICE.store(u32::MAX, Ordering::Relaxed);
+    }
+}
+
+/// Sets what `signal` does; gives what it did.
+fn set_action(signal: i32, handler: libc::sighandler_t) -> Option<libc::sigaction> {
+    // SAFETY: all zero is a valid `sigaction`; both are locals, and the handler is one for signals or a constant.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let mut before: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler;
+        action.sa_flags = libc::SA_RESTART;
+        (libc::sigaction(signal, &action, &mut before) == 0).then_some(before)
     }
 }
 
