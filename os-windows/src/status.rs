@@ -164,10 +164,12 @@ pub fn wait_any_deadline(children: &[&Child], until: Option<Deadline>) -> Option
         let handles: Vec<_> =
             children.iter().map(|child| child.pidfd().handle().as_raw_handle()).collect();
         loop {
+            let (count, millis) = (handles.len() as u32, millis_until(until));
             // SAFETY: as many open handles as said.
-            unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr(), 0, INFINITE) };
-            if let Some(place) = ended() {
-                return Some(place);
+            unsafe { WaitForMultipleObjects(count, handles.as_ptr(), 0, millis) };
+            let place = ended();
+            if place.is_some() || passed() {
+                return place;
             }
         }
     }

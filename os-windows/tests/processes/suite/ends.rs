@@ -78,6 +78,7 @@ fn first_of_any_number_to_end_is_found() {
         let all: Vec<_> = (0..count).map(|_| endless()).collect();
         let children: Vec<&Child> = all.iter().map(|played| &played.child).collect();
         let chosen = count - 1;
+        assert_eq!(status::wait_any_deadline(&children, Some(now().after(20_000_000))), None);
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| status::wait_any(&children));
             children[chosen].pidfd().send_signal(signal::KILL).unwrap();
