@@ -10,6 +10,8 @@ pub mod again;
 pub mod commit;
 #[cfg(all(unix, not(offspring_loom)))]
 pub mod corrupt;
+#[cfg(all(unix, not(offspring_loom)))]
+pub mod cpython;
 #[cfg(offspring_loom)]
 pub mod explore;
 pub mod fake;
@@ -28,5 +30,9 @@ pub mod props;
 pub mod report;
 #[cfg(not(offspring_loom))]
 pub mod restart;
+#[cfg(not(offspring_loom))]
+pub mod sanitize;
 #[cfg(all(unix, not(offspring_loom)))]
 pub mod step;
+#[cfg(not(offspring_loom))]
+pub mod summary;

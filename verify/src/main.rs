@@ -17,8 +17,8 @@ struct Stage {
 #[cfg(not(offspring_loom))]
 const STAGES: &[Stage] = {
     #[cfg(unix)]
-    use offspring_verify::{corrupt, lin, step};
-    use offspring_verify::{kill, mutants, parity, props, restart};
+    use offspring_verify::{corrupt, cpython, lin, step};
+    use offspring_verify::{kill, mutants, parity, props, restart, sanitize, summary};
     &[
         Stage {
             name: "model",
@@ -60,13 +60,38 @@ const STAGES: &[Stage] = {
         },
         Stage {
             name: "mutants",
-            about: "the real code with one planted mistake at a time, which loom must find",
+            about: "the real code with one planted mistake at a time, which some layer must find",
             run: mutants::stage,
         },
         Stage {
             name: "parity",
             about: "each behaviour of Python's that is ours, against the tests that hold it",
             run: parity::stage,
+        },
+        Stage {
+            name: "miri",
+            about: "core's tests under an interpreter that knows undefined behaviour (nightly)",
+            run: sanitize::miri,
+        },
+        Stage {
+            name: "tsan",
+            about: "core's tests under the thread sanitizer (nightly)",
+            run: sanitize::tsan,
+        },
+        #[cfg(unix)]
+        Stage {
+            name: "cpython",
+            about: "what a kill leaves of a queue, in Python's multiprocessing and here",
+            run: cpython::stage,
+        },
+        Stage {
+            name: "report",
+            about: "verify/REPORT.md, from what the others found when they last ran",
+            run: |settings, progress| {
+                let stages = STAGES.iter().map(|stage| stage.name);
+                let stages: Vec<_> = stages.filter(|name| *name != "report").collect();
+                summary::stage(&stages, settings, progress)
+            },
         },
     ]
 };
@@ -135,12 +160,13 @@ fn main() -> ExitCode {
         use offspring_verify::kill;
         let inner = kill::inner_process();
         #[cfg(unix)]
-        use offspring_verify::{corrupt, lin, step};
+        use offspring_verify::{corrupt, cpython, lin, step};
         #[cfg(unix)]
         let inner = inner
             .or_else(step::inner_process)
             .or_else(corrupt::inner_process)
-            .or_else(lin::inner_process);
+            .or_else(lin::inner_process)
+            .or_else(cpython::inner_process);
         if let Some(code) = inner {
             return code;
         }
@@ -172,5 +198,11 @@ fn main() -> ExitCode {
     let report = (stage.run)(&settings, &progress);
     progress.finish();
     print!("{report}");
+    #[cfg(not(offspring_loom))]
+    if stage.name != "report"
+        && let Err(error) = offspring_verify::summary::save(stage.name, &settings, &report)
+    {
+        eprintln!("cargo verify {name}: keep the table for the report: {error}");
+    }
     if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -8,23 +8,42 @@ use std::process::Command;
 /// The sources this program was built from.
 pub const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
+/// Where a normal build's files go.
+#[must_use]
+pub fn plain_target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(WORKSPACE).join("target"), PathBuf::from)
+}
+
 /// Where the other build's files go, apart from the normal ones, so that neither throws the other's away.
 #[must_use]
 pub fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(WORKSPACE).join("target"), PathBuf::from)
-        .join("loom")
+    plain_target().join("loom")
+}
+
+/// `cargo <verb>` on the program without loom, from the sources in `workspace`, with a `target` as for [`explorer`].
+#[must_use]
+pub fn plain(verb: &str, workspace: &Path, target: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args([verb, "--quiet", "--profile", "ci", "-p", "offspring-verify", "--target-dir"])
+        .arg(target)
+        .env_remove("CARGO_TARGET_DIR")
+        .current_dir(workspace);
+    command
 }
 
 /// `cargo <verb>` on the program with loom's atomics, from the sources in `workspace`.
+///
+/// Each workspace needs a `target` of its own: cargo does not tell two copies of a package apart by where they lie.
 #[must_use]
-pub fn explorer(verb: &str, workspace: &Path) -> Command {
+pub fn explorer(verb: &str, workspace: &Path, target: &Path) -> Command {
     let mut flags = env::var("RUSTFLAGS").unwrap_or_default();
     flags.push_str(" --cfg offspring_loom");
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .args([verb, "--quiet", "--profile", "ci", "-p", "offspring-verify", "--target-dir"])
-        .arg(target())
+        .arg(target)
         .env("RUSTFLAGS", flags)
         .env_remove("CARGO_TARGET_DIR")
         .current_dir(workspace);
@@ -36,7 +55,7 @@ pub fn stage(settings: &Settings, progress: &Progress) -> Report {
     progress.finish(); // the other program draws its own
     let mut report = Report::default();
     report.row("explorer", || {
-        let mut command = explorer("run", Path::new(WORKSPACE));
+        let mut command = explorer("run", Path::new(WORKSPACE), &target());
         command.args(["--", "loom"]);
         if settings.quick {
             command.arg("--quick");

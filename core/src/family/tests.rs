@@ -204,7 +204,7 @@ unsafe impl Backend for Machine {
 
     unsafe fn region_head(&self, offset: u64) -> &RegionHead {
         // SAFETY: the caller's promise: a whole line of the heap. The head is all atomics, and this thread is alone.
-        unsafe { &*(&raw const self.heap()[Self::index(offset)]).cast() }
+        unsafe { &*self.heap()[Self::index(offset)..].as_ptr().cast() }
     }
 
     unsafe fn words(&self, offset: u64, count: usize) -> &[AtomicU64] {

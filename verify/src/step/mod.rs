@@ -20,7 +20,7 @@ mod actor;
 mod drive;
 mod run;
 mod scene;
-mod tracee;
+pub(crate) mod tracee;
 pub(crate) mod world;
 
 use crate::again;
