@@ -8,8 +8,8 @@
 use super::wire::{Carrying, Failure, Value};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::process::caught;
-use crate::sys::image::{Image, describe};
 use crate::sys;
+use crate::sys::image::{Image, describe};
 use crate::value::{self, Encoded, Place};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

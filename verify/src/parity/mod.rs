@@ -2,7 +2,7 @@
 //!
 //! A table maps rows to tests by name; the stage runs the test programs that the tables name, and fails for a row
 //! one of whose tests did not run, was ignored, or failed. Each part of the library keeps its rows in a file of its own
-//! here, and enters it in [`TABLES`].
+//! here, and enters it in `TABLES`.
 //!
 //! A row is named as in the list of behaviours: `P1` (processes), `S1` (start methods), …, and `C1` for the first of those
 //! that CPython's own tests pin.

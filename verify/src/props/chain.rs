@@ -433,8 +433,7 @@ impl Run {
         };
         if !lived {
             self.orderly = false;
-            for (token, item) in std::mem::take(&mut self.leases[seat]) {
-                std::mem::forget(token);
+            for (_, item) in std::mem::take(&mut self.leases[seat]) {
                 self.items[item] = Item::There;
             }
             self.sit_down(seat);
