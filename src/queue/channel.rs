@@ -233,6 +233,12 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     }
 }
 
+impl<T> Receiver<T> {
+    pub(super) fn attached(&self) -> &Attached {
+        &self.queue.at
+    }
+}
+
 /// The end of a [`channel`] that values come out of. Clones share what comes: each value goes to one of them.
 pub struct Receiver<T> {
     queue: Queue<T>,

@@ -14,6 +14,7 @@
 mod batch;
 mod builder;
 mod channel;
+mod doorbell;
 mod handle;
 mod iter;
 mod lease;
@@ -24,6 +25,7 @@ mod unbounded;
 
 pub use builder::Builder;
 pub use channel::{Receiver, Sender, channel};
+pub use doorbell::{Waitable, wait};
 pub use iter::Iter;
 pub use lease::{DeadLetters, Lease, Replied, ReplyRefused};
 pub use spsc::{Consumer, Incoming, Producer, spsc, spsc_of_bytes};

@@ -180,7 +180,7 @@ impl<'a> Core<'a> {
 
     /// Closes a channel that nobody can send through any more. False if somebody can, or it is no channel.
     #[inline(always)]
-    fn ends_now(&self) -> bool {
+    pub(super) fn ends_now(&self) -> bool {
         match &self.at.senders {
             Some(senders) => {
                 senders.are_gone(&self.at.family) && {
