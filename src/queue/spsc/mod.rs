@@ -32,7 +32,7 @@ use std::sync::Arc;
 /// # Blocking and crash
 ///
 /// `put` blocks while there is no room, `get` while nothing is there. Whatever returned from `put` is delivered, whoever is killed
-/// when: a batch is put, and taken, with one store, all of it or nothing. A producer that is dropped ends the stream: `get` gives
+/// when: a batch is put, and taken, in parts of up to 32, each with one store. A producer that is dropped ends the stream: `get` gives
 /// what is left, then says closed. One whose process *dies* does not: `get` gives what is left, and then an error
 /// ([`is_participant_lost`](Error::is_participant_lost)), after which [`replace_producer`](Consumer::replace_producer)
 /// makes a successor that goes on where the dead one committed last; and so the other way round.

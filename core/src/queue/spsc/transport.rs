@@ -22,6 +22,8 @@ pub struct Writer {
     held: Held,
     written: u64,
     read: u64,
+    /// The end of what was written and not published.
+    ahead: u64,
 }
 
 /// The consumer's private half.
@@ -30,9 +32,16 @@ pub struct Reader {
     held: Held,
     read: u64,
     written: u64,
+    /// The end of what was copied and not taken.
+    ahead: u64,
 }
 
 impl Writer {
+    /// Forgets what was written ahead.
+    pub fn discard(&mut self) {
+        self.ahead = self.written;
+    }
+
     /// Its role.
     #[must_use]
     pub fn held(&self) -> &Held {
@@ -41,6 +50,11 @@ impl Writer {
 }
 
 impl Reader {
+    /// Goes back to what was taken.
+    pub fn discard(&mut self) {
+        self.ahead = self.read;
+    }
+
     /// Its role.
     #[must_use]
     pub fn held(&self) -> &Held {
@@ -71,7 +85,7 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
     /// The ring's words were overwritten.
     pub fn writer(&self, held: Held) -> Result<Writer, Corrupt> {
         let (read, written) = self.counts()?;
-        Ok(Writer { held, written, read })
+        Ok(Writer { held, written, read, ahead: written })
     }
 
     /// The consumer whose role was just taken.
@@ -81,7 +95,7 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
     /// The ring's words were overwritten.
     pub fn reader(&self, held: Held) -> Result<Reader, Corrupt> {
         let (read, written) = self.counts()?;
-        Ok(Reader { held, read, written })
+        Ok(Reader { held, read, written, ahead: read })
     }
 
     /// Puts `message`, if there is room for it now: committed with one store.
@@ -121,6 +135,26 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
             self.publish(writer, end);
         }
         done
+    }
+
+    /// Writes `message` behind what was put and written ahead so far; nobody sees it before
+    /// [`publish_ahead`](Self::publish_ahead), and every other put discards it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_put`](Self::try_put); what was written ahead before stays.
+    #[inline(always)]
+    pub fn write_ahead(&self, writer: &mut Writer, message: &[u8]) -> Result<(), PutError> {
+        writer.ahead = self.append(writer, writer.ahead, message)?;
+        Ok(())
+    }
+
+    /// Puts all that was written ahead, with one store.
+    #[inline(always)]
+    pub fn publish_ahead(&self, writer: &mut Writer) {
+        if writer.ahead != writer.written {
+            self.publish(writer, writer.ahead);
+        }
     }
 
     /// T1: writes a record at `at`, where nothing is published yet. Where the next one begins.
@@ -171,7 +205,7 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
         hit(Point::SpscWritten);
         // ORDER: Release, T-publish. A plain store: nobody else has the role.
         self.storage.head().written.0.store(end, Ordering::Release);
-        writer.written = end;
+        (writer.written, writer.ahead) = (end, end);
         hit(Point::SpscPublished);
         self.readers().notify_one(self.family);
     }
@@ -228,6 +262,35 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
         }
         self.consume(reader, end);
         Ok(count)
+    }
+
+    /// Copies the next message behind what was taken and copied ahead so far; it is taken by
+    /// [`take_ahead`](Self::take_ahead), and every other take goes back to what was taken.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_take`](Self::try_take); behind what was copied ahead, `Empty` says that no more was seen.
+    #[inline(always)]
+    pub fn copy_ahead<B: Buffer>(
+        &self,
+        reader: &mut Reader,
+        buffer: &mut B,
+    ) -> Result<(), GetError> {
+        if reader.ahead == reader.read {
+            self.look_for_more(reader)?;
+        } else if reader.ahead == reader.written {
+            return Err(GetError::Empty);
+        }
+        reader.ahead = self.copy_out(reader, reader.ahead, buffer)?;
+        Ok(())
+    }
+
+    /// Takes all that was copied ahead for good, with one store.
+    #[inline(always)]
+    pub fn take_ahead(&self, reader: &mut Reader) {
+        if reader.ahead != reader.read {
+            self.consume(reader, reader.ahead);
+        }
     }
 
     /// Looks at the producer's count if all that was seen of it is taken.
@@ -307,7 +370,7 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
     fn consume(&self, reader: &mut Reader, end: u64) {
         // ORDER: Release, T-recycle. A plain store: nobody else has the role.
         self.storage.head().read.0.store(end, Ordering::Release);
-        reader.read = end;
+        (reader.read, reader.ahead) = (end, end);
         hit(Point::SpscTaken);
         self.writers().notify_one(self.family);
     }
