@@ -1,7 +1,7 @@
 //! The stage `mutants`: plants mistakes in a copy of the sources, and expects some layer of the verification to find each.
 //!
-//! A check that never fails shows nothing. Each [`Mutant`] takes one step out of a protocol, or does it wrongly ([`list`]); each
-//! Acquire and Release is weakened, one at a time ([`orderings`], made from the sources). All of them are planted in *one* copy,
+//! A check that never fails shows nothing. Each [`Mutant`] takes one step out of a protocol, or does it wrongly (`list`); each
+//! Acquire and Release is weakened, one at a time (`orderings`, made from the sources). All of them are planted in *one* copy,
 //! each behind a number that the run chooses, so that two builds are enough: one with loom's atomics, one without. A
 //! mutant is tried by its layers in turn until one fails. A mutant whose text is no longer in the sources is a failure, too: it
 //! must be written anew for what stands there now.
