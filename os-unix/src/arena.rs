@@ -4,6 +4,7 @@
 //! under a mapping is SIGBUS) and growing. Its length is address space only: pages cost memory from when they
 //! are committed, and committing looks for memory first, so that exhaustion is an error.
 
+use crate::credit::Credit;
 use crate::error::{OsError, Result, errno};
 use crate::headroom::{Headroom, Room};
 use memmap2::{Advice, MmapOptions, MmapRaw};
@@ -22,6 +23,18 @@ const STEP: u64 = 16 << 20;
 
 /// What a commit leaves to others: page tables, the kernel's own batches of 64 pages a processor, small change.
 const RESERVE: u64 = 4 << 20;
+
+static CREDIT: Credit = Credit::new();
+
+/// What is left, for a commit of `len` bytes; `None` where it need not be known, or cannot be.
+fn look(headroom: &mut Option<Headroom>, len: u64, wanted: u64) -> Option<Room> {
+    if CREDIT.draw(len) {
+        return None;
+    }
+    let room = headroom.get_or_insert_with(Headroom::of_self).room(wanted)?;
+    CREDIT.found(room.bytes);
+    Some(room)
+}
 
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
@@ -149,7 +162,7 @@ impl Arena {
     pub fn commit(&self, offset: u64, len: u64) -> Result<()> {
         let mut headroom = None;
         self.commit_within(offset, len, OnFailure::Release, |wanted| {
-            headroom.get_or_insert_with(Headroom::of_self).room(wanted)
+            look(&mut headroom, len, wanted)
         })
     }
 
@@ -161,9 +174,7 @@ impl Arena {
     /// As [`commit`](Self::commit).
     pub fn commit_more(&self, offset: u64, len: u64) -> Result<()> {
         let mut headroom = None;
-        self.commit_within(offset, len, OnFailure::Keep, |wanted| {
-            headroom.get_or_insert_with(Headroom::of_self).room(wanted)
-        })
+        self.commit_within(offset, len, OnFailure::Keep, |wanted| look(&mut headroom, len, wanted))
     }
 
     /// As [`commit`](Self::commit), asking `room` what is left.

@@ -33,6 +33,7 @@ pub mod arena;
 pub mod at_exit;
 pub mod barrier;
 pub mod cores;
+mod credit;
 #[doc(hidden)]
 pub mod deny;
 pub mod error;
