@@ -310,6 +310,7 @@ fn children_have_children() {
     assert_eq!(Process::spawn(start_one, ()).unwrap().join().unwrap(), "8");
 }
 
+#[cfg(unix)] // os-windows looks at the handles of a child of its own
 #[test]
 fn child_gets_no_descriptors_but_its_own() {
     use std::os::fd::AsRawFd;
@@ -323,6 +324,7 @@ fn child_gets_no_descriptors_but_its_own() {
     others.iter().for_each(|other| other.kill().unwrap());
 }
 
+#[cfg(unix)]
 fn descriptors(_: ()) -> Vec<String> {
     let list = std::fs::read_dir("/proc/self/fd").unwrap();
     list.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -332,13 +334,15 @@ fn descriptors(_: ()) -> Vec<String> {
 fn marker_is_not_handed_on() {
     let seen = Process::spawn(
         |()| {
-            let out = std::process::Command::new("env").output().unwrap();
+            let mut list = std::process::Command::new(if cfg!(windows) { "cmd" } else { "env" });
+            let list = if cfg!(windows) { list.args(["/c", "set"]) } else { &mut list };
+            let out = list.output().unwrap();
             String::from_utf8_lossy(&out.stdout).into_owned()
         },
         (),
     );
     let seen = seen.unwrap().join().unwrap();
-    assert!(seen.contains("PATH="), "{seen}");
+    assert!(seen.to_uppercase().contains("PATH="), "{seen}");
     assert!(!seen.contains("OFFSPRING"), "{seen}");
 }
 
@@ -353,6 +357,7 @@ fn detached_child_gives_its_handle_up() {
     assert_eq!(queue.get().unwrap(), pid);
 }
 
+#[cfg(unix)] // os-windows looks at a library of its own
 #[test]
 fn function_of_a_library_is_refused_by_name() {
     let foreign = libc::getpid as unsafe extern "C" fn() -> i32 as *const ();
@@ -365,6 +370,7 @@ fn function_of_a_library_is_refused_by_name() {
     assert!(error.contains("getpid") && error.contains("libc"), "{error}");
 }
 
+#[cfg(unix)] // nobody is reaped on Windows
 #[test]
 fn child_whose_handle_was_dropped_is_reaped_by_the_next_start() {
     let child = Process::spawn(double, 1).unwrap();

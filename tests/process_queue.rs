@@ -253,7 +253,7 @@ fn producer_killed_amid_its_puts_leaves_no_hole_and_no_half_item() {
         }
         producers
             .iter()
-            .for_each(|producer| assert_eq!(producer.wait().signal(), Some(libc::SIGKILL)));
+            .for_each(|producer| assert_eq!(producer.wait().signal(), Some(common::SIGKILL)));
         while let Ok(item) = queue.try_get() {
             expect(item);
         }
@@ -529,7 +529,7 @@ fn child_that_dies_while_it_reads_its_arguments_is_told() {
     queue.put(9).unwrap();
     let error = Process::spawn(|_: Deadly| (), Deadly(queue.clone())).unwrap().join().unwrap_err();
     assert!(error.is_killed() && !error.is_refused(), "{error}");
-    assert_eq!(error.status().signal(), Some(libc::SIGABRT));
+    assert_eq!(error.status().signal(), Some(common::SIGABRT));
     assert_eq!(queue.lease().unwrap().deliveries(), 1);
 }
 

@@ -1,10 +1,15 @@
 //! What the tests across processes share: a watchdog, a look at processes that sleep, and the count of what is left.
 #![allow(dead_code, clippy::disallowed_types)] // each program uses its part; equipment is not what loom explores
 
+#[cfg(unix)]
 pub mod arena;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod system;
+
+pub use system::*;
 
 use offspring::{__InUse as InUse, Process};
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,11 +17,10 @@ use std::time::{Duration, Instant};
 /// Longer than anything that is awaited here takes on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Ends this program by a signal if it takes that long; its children go with it.
-pub fn watchdog(seconds: u32) {
-    // SAFETY: takes an integer.
-    unsafe { libc::alarm(seconds) };
-}
+/// What a kill, and an abort, are told as; everywhere.
+pub const SIGKILL: i32 = 9;
+/// See [`SIGKILL`].
+pub const SIGABRT: i32 = 6;
 
 /// Waits until `done`, for states that no one is told of.
 #[track_caller]
@@ -28,36 +32,11 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// The calling thread's number.
-pub fn thread() -> u32 {
-    // SAFETY: takes nothing.
-    unsafe { libc::gettid() as u32 }
-}
-
-/// Waits until that thread of another process sleeps in a futex, where blocked operations do.
-#[track_caller]
-pub fn until_blocked(thread: u32) {
-    let futexes = [libc::SYS_futex, libc::SYS_futex_waitv].map(|call| call.to_string());
-    until(&format!("thread {thread} blocks"), || {
-        let call = fs::read_to_string(format!("/proc/{thread}/syscall")).expect("it lives");
-        futexes.iter().any(|number| call.split(' ').next() == Some(number))
-            && status_of(thread, "State").starts_with('S')
-    });
-}
-
-/// A line of a thread's `status` in /proc.
-#[track_caller]
-pub fn status_of(thread: u32, name: &str) -> String {
-    let text = fs::read_to_string(format!("/proc/{thread}/status")).expect("it lives");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.expect("it has the line").trim().to_owned()
-}
-
 /// Kills a process and waits until it is gone.
 #[track_caller]
 pub fn kill<R>(process: &Process<R>) {
     process.kill().unwrap();
-    assert_eq!(process.wait().signal(), Some(libc::SIGKILL));
+    assert_eq!(process.wait().signal(), Some(SIGKILL));
 }
 
 /// What must be as before once a test is over. Tests that count are one at a time.
@@ -78,8 +57,7 @@ struct Figures {
 impl Figures {
     fn now() -> Self {
         let used = offspring::__in_use().unwrap();
-        let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
-        Self { used, pieces: arena::pieces(), descriptors }
+        Self { used, pieces: pieces(), descriptors: descriptors() }
     }
 
     /// Less is the end of a test's thread that was not quite over.
@@ -136,14 +114,6 @@ impl Drop for Audit {
         }
         assert!(!has_children(), "a child is left, running or unreaped");
     }
-}
-
-fn has_children() -> bool {
-    // SAFETY: all zero is a valid `siginfo_t`.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: `info` is writable.
-    unsafe { libc::waitid(libc::P_ALL, 0, &mut info, options) == 0 }
 }
 
 /// Runs cases one after another, each counted, in a program of one thread.
