@@ -2,6 +2,7 @@
 
 use super::board::POINT_WORDS;
 use super::dice::Dice;
+use super::system;
 use super::targets::{Script, Target, is_closing, target, targets};
 use offspring_core::points::Point;
 
@@ -32,9 +33,11 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// Over all points.
+    /// Over all points that can be come to here: those that need a process that stops, only where one can.
     pub fn new(dice: Dice) -> Self {
-        Self { dice, targets: targets() }
+        let mut targets = targets();
+        targets.retain(|target| system::STOPS || target.stop.is_none());
+        Self { dice, targets }
     }
 
     /// The points to be died at.

@@ -12,7 +12,7 @@ use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle};
 use std::ptr;
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
-use windows_sys::Win32::Foundation::{ERROR_MORE_DATA, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::Foundation::{ERROR_INTERNAL_ERROR, ERROR_MORE_DATA, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::System::JobObjects as job;
 use windows_sys::Win32::System::Memory as memory;
 use windows_sys::Win32::System::Threading as thread;
@@ -43,6 +43,9 @@ pub unsafe fn handed() -> Option<[OwnedFile; 2]> {
     Some([arena?, board?])
 }
 
+/// How often a start that failed is tried again.
+const ATTEMPTS: u32 = 5;
+
 /// The children of this process.
 #[derive(Debug)]
 pub struct Children(Vec<(Child, Lifeline)>);
@@ -71,7 +74,15 @@ impl Children {
             stdio: [Stdio::Null, Stdio::Inherit, Stdio::Inherit],
             ..Start::tied(&lifeline, files)
         };
-        let child = start.spawn().map_err(|error| error.to_string())?;
+        let mut child = start.spawn();
+        // Under load Wine fails a start now and then with an error that Windows does not know here.
+        for _ in 0..ATTEMPTS {
+            match child {
+                Err(error) if error.code() == ERROR_INTERNAL_ERROR as i32 => child = start.spawn(),
+                _ => break,
+            }
+        }
+        let child = child.map_err(|error| error.to_string())?;
         let pid = child.pid();
         self.0.push((child, lifeline));
         Ok(pid)
