@@ -151,7 +151,16 @@ impl<'a> Core<'a> {
 
     #[inline(always)]
     pub(super) fn try_put(&self, message: Message<'_>) -> Result<(), PutError> {
-        both!(self, queue => queue.try_put(message))
+        match &self.at.storage {
+            Stored::Ring(ring) => Queue::new(ring, &self.at.family, self.me).try_put(message),
+            Stored::Chain(rings) => self.put_in_chain(rings, message),
+        }
+    }
+
+    /// Apart, so that the bounded queue's way stays short.
+    #[inline(never)]
+    fn put_in_chain(&self, rings: &Rings, message: Message<'_>) -> Result<(), PutError> {
+        Chain::new(rings, &self.at.family, self.me, seat(self.me)).try_put(message)
     }
 
     pub(super) fn try_put_many(&self, messages: &[Message<'_>]) -> Result<(), (usize, PutError)> {
@@ -169,8 +178,23 @@ impl<'a> Core<'a> {
         thorough: bool,
         buffer: &mut Bytes,
     ) -> Result<Taken, GetError> {
-        let taken = both!(self, queue => queue.try_take(mode, thorough, buffer));
-        match taken {
+        match &self.at.storage {
+            Stored::Ring(ring) if self.at.senders.is_none() => {
+                Queue::new(ring, &self.at.family, self.me).try_take(mode, thorough, buffer)
+            }
+            _ => self.take_elsewhere(mode, thorough, buffer),
+        }
+    }
+
+    /// From a chain, or a channel; apart, so that the bounded queue's way stays short.
+    #[inline(never)]
+    fn take_elsewhere(
+        &self,
+        mode: Mode,
+        thorough: bool,
+        buffer: &mut Bytes,
+    ) -> Result<Taken, GetError> {
+        match both!(self, queue => queue.try_take(mode, thorough, buffer)) {
             Err(GetError::Empty) if self.ends_now() => {
                 both!(self, queue => queue.try_take(mode, thorough, buffer))
             }
@@ -179,7 +203,6 @@ impl<'a> Core<'a> {
     }
 
     /// Closes a channel that nobody can send through any more. False if somebody can, or it is no channel.
-    #[inline(always)]
     pub(super) fn ends_now(&self) -> bool {
         match &self.at.senders {
             Some(senders) => {
