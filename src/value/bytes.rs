@@ -44,14 +44,6 @@ impl Bytes {
         self.long = all;
     }
 
-    /// As new, with the memory that it has.
-    #[inline(always)]
-    pub(crate) fn clear(&mut self) {
-        self.long.clear();
-        self.len = 0;
-        self.carries = false;
-    }
-
     /// How many there are.
     #[inline(always)]
     pub(super) fn len(&self) -> usize {

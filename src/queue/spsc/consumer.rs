@@ -187,63 +187,33 @@ impl<T: Serialize + DeserializeOwned> Consumer<T> {
         until: impl FnOnce() -> Until,
     ) -> Result<usize> {
         self.end.ready()?;
-        self.end.half.discard();
         let mut until = Some(until);
-        let mut bytes = Bytes::new();
-        let (mut got, mut done) = (0, Ok(()));
+        let mut buffers = [const { Bytes::new() }; PART];
+        let mut got = 0;
+        let mut done = Ok(());
         while got < most && done.is_ok() {
-            match self.end.at.ring().copy_ahead(&mut self.end.half, &mut bytes) {
-                Ok(()) => {
-                    let (count, read) = self.take_part(into, (most - got).min(PART), &mut bytes);
-                    got += count;
-                    done = read;
-                }
+            let wanted = (most - got).min(PART);
+            let ring = self.end.at.ring();
+            let count = match ring.try_take_many(&mut self.end.half, &mut buffers[..wanted]) {
+                Ok(count) => count,
                 // What stopped it is told when something is wanted again.
                 Err(_) if got > 0 => break,
                 Err(GetError::Empty) => {
                     let Some(until) = until.take() else { break };
-                    self.take_slow(until(), &mut bytes)?;
-                    into.push(value::decode(bytes.as_slice(), false, Vec::new())?);
-                    got += 1;
+                    self.take_slow(until(), &mut buffers[0])?;
+                    1
                 }
                 Err(why) => return Err(self.nothing(why)),
+            };
+            got += count;
+            for bytes in &buffers[..count] {
+                match value::decode(bytes.as_slice(), false, Vec::new()) {
+                    Ok(value) => into.push(value),
+                    Err(error) => done = done.and(Err(error)),
+                }
             }
         }
         done.map(|()| got)
-    }
-
-    /// Reads the message in `bytes`, which was copied ahead, and as many behind it as there are, up to `most`; then takes them. A
-    /// panic of the values' own code leaves all of them to be taken again.
-    fn take_part(
-        &mut self,
-        into: &mut Vec<T>,
-        most: usize,
-        bytes: &mut Bytes,
-    ) -> (usize, Result<()>) {
-        /// Takes back what was appended, unless all went well.
-        struct Undo<'a, T>(&'a mut Vec<T>, usize);
-        impl<T> Drop for Undo<'_, T> {
-            fn drop(&mut self) {
-                self.0.truncate(self.1);
-            }
-        }
-        let before = into.len();
-        let mut undo = Undo(into, before);
-        let (mut count, mut done) = (0, Ok(()));
-        loop {
-            match value::decode(bytes.as_slice(), false, Vec::new()) {
-                Ok(value) => undo.0.push(value),
-                Err(error) => done = done.and(Err(error)),
-            }
-            count += 1;
-            let ring = self.end.at.ring();
-            if count == most || ring.copy_ahead(&mut self.end.half, bytes).is_err() {
-                break;
-            }
-        }
-        self.end.at.ring().take_ahead(&mut self.end.half);
-        undo.1 = usize::MAX;
-        (count, done)
     }
 
     /// Takes values, waiting for each, until the stream ends.

@@ -215,32 +215,37 @@ impl<T: Serialize + DeserializeOwned> Producer<T> {
     /// Counts in `done` what was put.
     fn put_slice(&mut self, values: &[T], done: &mut usize, until: Until) -> Result<()> {
         self.end.ready()?;
-        self.end.half.discard();
-        let mut bytes = Bytes::new();
-        let mut ahead = 0;
-        for value in values {
-            bytes.clear();
-            let written = self.encode(value, &mut bytes).and_then(|()| {
-                let ring = self.end.at.ring();
-                match ring.write_ahead(&mut self.end.half, bytes.as_slice()) {
-                    Err(PutError::Full) => Ok(false),
-                    Err(why) => Err(self.refused(why)),
-                    Ok(()) => Ok(true),
+        for part in values.chunks(PART) {
+            let mut bytes = [const { Bytes::new() }; PART];
+            let mut count = 0;
+            let mut encoded = Ok(());
+            for (value, bytes) in part.iter().zip(&mut bytes) {
+                encoded = self.encode(value, bytes);
+                if encoded.is_err() {
+                    break;
                 }
-            });
-            ahead += usize::from(matches!(written, Ok(true)));
-            if ahead == PART || !matches!(written, Ok(true)) {
-                self.end.at.ring().publish_ahead(&mut self.end.half);
-                *done += std::mem::take(&mut ahead);
+                count += 1;
             }
-            if !written? {
-                self.put_slow(bytes.as_slice(), until)?;
+            let mut messages = &bytes[..count];
+            while let Err((put, why)) = self.put_part(messages) {
+                *done += put;
+                messages = &messages[put..];
+                match why {
+                    PutError::Full => self.put_slow(messages[0].as_slice(), until)?,
+                    why => return Err(self.refused(why)),
+                }
                 *done += 1;
+                messages = &messages[1..];
             }
+            *done += messages.len();
+            encoded?;
         }
-        self.end.at.ring().publish_ahead(&mut self.end.half);
-        *done += ahead;
         Ok(())
+    }
+
+    fn put_part(&mut self, messages: &[Bytes]) -> Result<(), (usize, PutError)> {
+        let ring = self.end.at.ring();
+        ring.try_put_many(&mut self.end.half, messages.iter().map(Bytes::as_slice))
     }
 
     /// A new consumer, for one whose process died, which was dropped, or which travels (and is void then): it goes on where that one took for good last.

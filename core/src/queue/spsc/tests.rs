@@ -253,37 +253,6 @@ fn a_share_is_worth_something_once() {
 }
 
 #[test]
-fn what_was_written_or_copied_ahead_is_nobodys_business_until_it_is_said() {
-    let w = world(SIZE);
-    let ring = w.process(1);
-    let (mut writer, mut reader) = w.begun();
-    ring.write_ahead(&mut writer, b"a").unwrap();
-    ring.write_ahead(&mut writer, b"b").unwrap();
-    assert_eq!(get(&ring, &mut reader), Err(GetError::Empty));
-    writer.discard();
-    ring.write_ahead(&mut writer, b"c").unwrap();
-    ring.write_ahead(&mut writer, b"d").unwrap();
-    ring.publish_ahead(&mut writer);
-    ring.write_ahead(&mut writer, b"lost").unwrap();
-    ring.try_put(&mut writer, b"e").unwrap();
-    ring.publish_ahead(&mut writer);
-    let mut room = Room::default();
-    ring.copy_ahead(&mut reader, &mut room).unwrap();
-    ring.copy_ahead(&mut reader, &mut room).unwrap();
-    assert_eq!(room.0, b"d");
-    reader.discard();
-    ring.take_ahead(&mut reader);
-    for expected in [b"c", b"d", b"e"] {
-        ring.copy_ahead(&mut reader, &mut room).unwrap();
-        assert_eq!(room.0, expected);
-    }
-    assert_eq!(ring.copy_ahead(&mut reader, &mut room), Err(GetError::Empty));
-    ring.take_ahead(&mut reader);
-    assert_eq!(get(&ring, &mut reader), Err(GetError::Empty));
-    assert_eq!(ring.bytes_in(), 0);
-}
-
-#[test]
 fn what_travels_can_be_claimed_or_made_void() {
     let w = world(SIZE);
     let (first, second) = (w.process(1), w.process(2));

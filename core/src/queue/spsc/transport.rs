@@ -22,8 +22,6 @@ pub struct Writer {
     held: Held,
     written: u64,
     read: u64,
-    /// The end of what was written and not published.
-    ahead: u64,
 }
 
 /// The consumer's private half.
@@ -32,16 +30,9 @@ pub struct Reader {
     held: Held,
     read: u64,
     written: u64,
-    /// The end of what was copied and not taken.
-    ahead: u64,
 }
 
 impl Writer {
-    /// Forgets what was written ahead.
-    pub fn discard(&mut self) {
-        self.ahead = self.written;
-    }
-
     /// Its role.
     #[must_use]
     pub fn held(&self) -> &Held {
@@ -50,11 +41,6 @@ impl Writer {
 }
 
 impl Reader {
-    /// Goes back to what was taken.
-    pub fn discard(&mut self) {
-        self.ahead = self.read;
-    }
-
     /// Its role.
     #[must_use]
     pub fn held(&self) -> &Held {
@@ -85,7 +71,7 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
     /// The ring's words were overwritten.
     pub fn writer(&self, held: Held) -> Result<Writer, Corrupt> {
         let (read, written) = self.counts()?;
-        Ok(Writer { held, written, read, ahead: written })
+        Ok(Writer { held, written, read })
     }
 
     /// The consumer whose role was just taken.
@@ -95,7 +81,7 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
     /// The ring's words were overwritten.
     pub fn reader(&self, held: Held) -> Result<Reader, Corrupt> {
         let (read, written) = self.counts()?;
-        Ok(Reader { held, read, written, ahead: read })
+        Ok(Reader { held, read, written })
     }
 
     /// Puts `message`, if there is room for it now: committed with one store.
@@ -135,26 +121,6 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
             self.publish(writer, end);
         }
         done
-    }
-
-    /// Writes `message` behind what was put and written ahead so far; nobody sees it before
-    /// [`publish_ahead`](Self::publish_ahead), and every other put discards it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`try_put`](Self::try_put); what was written ahead before stays.
-    #[inline(always)]
-    pub fn write_ahead(&self, writer: &mut Writer, message: &[u8]) -> Result<(), PutError> {
-        writer.ahead = self.append(writer, writer.ahead, message)?;
-        Ok(())
-    }
-
-    /// Puts all that was written ahead, with one store.
-    #[inline(always)]
-    pub fn publish_ahead(&self, writer: &mut Writer) {
-        if writer.ahead != writer.written {
-            self.publish(writer, writer.ahead);
-        }
     }
 
     /// T1: writes a record at `at`, where nothing is published yet. Where the next one begins.
@@ -205,7 +171,7 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
         hit(Point::SpscWritten);
         // ORDER: Release, T-publish. A plain store: nobody else has the role.
         self.storage.head().written.0.store(end, Ordering::Release);
-        (writer.written, writer.ahead) = (end, end);
+        writer.written = end;
         hit(Point::SpscPublished);
         self.readers().notify_one(self.family);
     }
@@ -262,35 +228,6 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
         }
         self.consume(reader, end);
         Ok(count)
-    }
-
-    /// Copies the next message behind what was taken and copied ahead so far; it is taken by
-    /// [`take_ahead`](Self::take_ahead), and every other take goes back to what was taken.
-    ///
-    /// # Errors
-    ///
-    /// As for [`try_take`](Self::try_take); behind what was copied ahead, `Empty` says that no more was seen.
-    #[inline(always)]
-    pub fn copy_ahead<B: Buffer>(
-        &self,
-        reader: &mut Reader,
-        buffer: &mut B,
-    ) -> Result<(), GetError> {
-        if reader.ahead == reader.read {
-            self.look_for_more(reader)?;
-        } else if reader.ahead == reader.written {
-            return Err(GetError::Empty);
-        }
-        reader.ahead = self.copy_out(reader, reader.ahead, buffer)?;
-        Ok(())
-    }
-
-    /// Takes all that was copied ahead for good, with one store.
-    #[inline(always)]
-    pub fn take_ahead(&self, reader: &mut Reader) {
-        if reader.ahead != reader.read {
-            self.consume(reader, reader.ahead);
-        }
     }
 
     /// Looks at the producer's count if all that was seen of it is taken.
@@ -370,7 +307,7 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
     fn consume(&self, reader: &mut Reader, end: u64) {
         // ORDER: Release, T-recycle. A plain store: nobody else has the role.
         self.storage.head().read.0.store(end, Ordering::Release);
-        (reader.read, reader.ahead) = (end, end);
+        reader.read = end;
         hit(Point::SpscTaken);
         self.writers().notify_one(self.family);
     }
