@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bad=0
-if grep -rnE '(core|std)::sync::atomic|loom::sync' --include='*.rs' core/src os-unix/src src |
+if grep -rnE '(core|std)::sync::atomic|loom::sync' --include='*.rs' core/src os-unix/src os-windows/src src |
     grep -vE '^core/src/prim/(real|model)\.rs|^core/src/points\.rs|//'; then
     echo "atomics outside core::prim: see above" >&2
     bad=1
