@@ -42,6 +42,7 @@ const MODELS: &[&[Model]] = &[
     queue::leases::MODELS,
     queue::replies::MODELS,
     queue::waiting::MODELS,
+    queue::spsc::MODELS,
 ];
 
 /// What is being explored, for whoever reads a panic.

@@ -19,8 +19,8 @@ pub struct Fate {
     most_points: Arc<AtomicUsize>,
     /// The point's number in [`Point::ALL`], plus one, once a run died; else 0. Each [`afresh`](Self::afresh) has its own.
     died_at: Arc<AtomicUsize>,
-    /// How often the last run stored FULL, and EMPTY behind an item; each [`afresh`](Self::afresh) has its own.
-    commits: Arc<[AtomicUsize; 2]>,
+    /// How often the last run passed each of the [`counted`] points; each [`afresh`](Self::afresh) has its own.
+    commits: Arc<[AtomicUsize; 4]>,
 }
 
 /// Which of the counted commits a point lies behind.
@@ -28,6 +28,8 @@ fn counted(point: Point) -> Option<usize> {
     match point {
         Point::PutCommitted => Some(0),
         Point::GetCommitted => Some(1),
+        Point::SpscPublished => Some(2),
+        Point::SpscTaken => Some(3),
         _ => None,
     }
 }
@@ -69,7 +71,7 @@ impl Fate {
         Point::ALL.get(self.died_at.load(Ordering::Relaxed).checked_sub(1)?).copied()
     }
 
-    /// How often the run passed `point`, which is PutCommitted or GetCommitted; 0 for others.
+    /// How often the run passed `point`, if it lies behind a commit of a queue or ring; 0 for others.
     #[must_use]
     pub fn commits(&self, point: Point) -> usize {
         counted(point).map_or(0, |which| self.commits[which].load(Ordering::Relaxed))

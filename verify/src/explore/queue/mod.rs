@@ -8,6 +8,7 @@
 pub(super) mod leases;
 mod ledger;
 pub(super) mod replies;
+pub(super) mod spsc;
 mod storage;
 pub(super) mod transport;
 pub(super) mod waiting;
