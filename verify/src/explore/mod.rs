@@ -10,6 +10,7 @@
 //! A violation prints the model's name and where its victims died; run it alone with `cargy verify loom --only NAME`.
 
 mod family;
+mod parking;
 mod queue;
 mod semaphore;
 mod waiting;
@@ -37,6 +38,7 @@ pub struct Model {
 const MODELS: &[&[Model]] = &[
     family::MODELS,
     waiting::MODELS,
+    parking::MODELS,
     semaphore::MODELS,
     queue::transport::MODELS,
     queue::leases::MODELS,

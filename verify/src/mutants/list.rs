@@ -18,6 +18,7 @@ const MEMBER: &str = "core/src/member.rs";
 const SEMAPHORE: &str = "core/src/semaphore/mod.rs";
 const BLOCK_ON: &str = "core/src/block_on.rs";
 const WAIT: &str = "core/src/wait.rs";
+const PARKING: &str = "core/src/parking.rs";
 
 const fn mutant(
     what: &'static str,
@@ -608,5 +609,26 @@ pub(super) const ALL: &[Mutant] = &[
         "    pub fn notify_one<W: Wait + ?Sized>(&self, platform: &W) {\n        platform.light_barrier();",
         "    pub fn notify_one<W: Wait + ?Sized>(&self, platform: &W) {\n        if !MUTANT {\n            platform.light_barrier();\n        }",
         &[Loom("waiting: a sleeper gets")],
+    ),
+    mutant(
+        "parking: no fence between parking and the look at the words",
+        PARKING,
+        "        fence(Ordering::SeqCst);\n        hit(Point::ParkParked);",
+        "        if !MUTANT {\n            fence(Ordering::SeqCst);\n        }\n        hit(Point::ParkParked);",
+        &[Loom("parking: a wake after the change")],
+    ),
+    mutant(
+        "parking: a waker chooses whatever sleep there is by now",
+        PARKING,
+        "            spot.word.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();",
+        "            if MUTANT {\n                spot.word.fetch_add(next - seen, Ordering::AcqRel) & STATE == PARKED\n            } else {\n                spot.word.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()\n            };",
+        &[Loom("parking: a late waker")],
+    ),
+    mutant(
+        "parking: a notice does not ring who was chosen",
+        PARKING,
+        "& STATE != 0 && bell.ring(lane) {",
+        "& if MUTANT { PARKED } else { STATE } != 0 && bell.ring(lane) {",
+        &[Loom("parking: a dead waker")],
     ),
 ];
