@@ -68,6 +68,8 @@ struct Book {
     puts: Vec<(usize, Item, Put)>,
     takes: Vec<(usize, Item, Take)>,
     takers: BTreeSet<usize>,
+    /// Those of them that take several at once.
+    batchers: BTreeSet<usize>,
     /// How many takes there were when everybody else had ended.
     drained_from: Option<usize>,
 }
@@ -124,6 +126,12 @@ impl Ledger {
 
     pub(super) fn takes(&self, who: usize) {
         self.book().takers.insert(who);
+    }
+
+    /// `who` takes several at once: each is its own by a commit of its own, before the next is claimed.
+    pub(super) fn takes_many(&self, who: usize) {
+        self.takes(who);
+        self.book().batchers.insert(who);
     }
 
     /// The item is copied out: it is with nobody else who lives, and nobody took it for good.
@@ -188,15 +196,7 @@ impl Ledger {
                 match how {
                     Take::Kept => kept += 1,
                     Take::Back => {}
-                    Take::Held(false)
-                        if book
-                            .takes
-                            .iter()
-                            .filter(by_taker)
-                            .filter(|take| take.2 == how)
-                            .count()
-                            > 1 =>
-                    {
+                    Take::Held(false) if book.batchers.contains(&taker) => {
                         // A batch: those whose slots were emptied are gone, in order.
                         let before = book.takes[..i].iter().filter(by_taker).count();
                         if before < self.fates[taker - 1].commits(Point::GetCommitted) {

@@ -172,7 +172,7 @@ impl Seat<'_> {
         let ledger = &self.ring.ledger;
         let copied = || Copied { ledger, who: self.me, on_trial: false, bytes: Vec::new() };
         let mut buffers: Vec<_> = (0..most).map(|_| copied()).collect();
-        ledger.takes(self.me);
+        ledger.takes_many(self.me);
         let taken = self.queue.try_take_many(true, &mut buffers)?;
         let items: Vec<_> = buffers[..taken].iter().map(|taken| Item::of(&taken.bytes)).collect();
         items.iter().for_each(|item| ledger.keeps(self.me, *item));
