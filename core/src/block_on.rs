@@ -6,7 +6,7 @@
 //! | arm the event count, read the death epoch | from here on a change of either refuses or ends the sleep |
 //! | try again | what happened before the arming was announced to nobody |
 //! | look at the other members: one dead, try again | the attempt sweeps; a death may be what it waits for |
-//! | sleep on the event count, the epoch and the members' life words, a backstop's length at most | |
+//! | sleep on the event count, the epoch, the count of newcomers and the members' life words, a backstop's length at most | a member that comes later may get what this one waits for, and die |
 //! | a life word changed: notice the death, or wake the word's other sleepers | one alone was woken for it |
 //!
 //! A sleeper that was woken always tries again before it returns, so a wake that it got is never a wake lost to
@@ -31,8 +31,8 @@ const MOST_WATCHES: usize = 128;
 ///
 /// # Blocking and crash
 ///
-/// Sleeps only while nothing happens: a notice on `count`, a death noticed anywhere in the family and the end
-/// of a watched process each end the sleep, so `family.backstop()` is for platforms that give no notice. A
+/// Sleeps only while nothing happens: a notice on `count`, a death noticed anywhere in the family, a new member of any
+/// object and the end of a watched process each end the sleep, so `family.backstop()` is for platforms that give no notice. A
 /// caller that is killed here leaves at most the waiters' mark of `count`, which the next notice takes away.
 /// A deadline that has passed costs the spin and one look; it never cuts the last `attempt` short.
 ///
@@ -65,7 +65,13 @@ where
         }
         let mut watches = [Watch { word: count.word(), seen: key }; MOST_WATCHES];
         watches[1] = Watch { word: family.epoch_word(), seen: epoch };
-        let lives = &mut watches[2..F::MOST_WATCHES.clamp(2, MOST_WATCHES)];
+        let mut others = 2;
+        if let Some(word) = family.newcomers_word() {
+            // ORDER: Acquire, with the newcomer's Release: who came before is among the members looked at below.
+            watches[2] = Watch { word, seen: word.load(Ordering::Acquire) };
+            others = 3;
+        }
+        let lives = &mut watches[others..F::MOST_WATCHES.clamp(others, MOST_WATCHES)];
         let (watched, somebody_died) = watch_lives(family, members(), lives);
         if somebody_died && retry_for_dead {
             retry_for_dead = false;
@@ -79,10 +85,10 @@ where
         let backstop = now.after(family.backstop());
         let wake_at = until.map_or(backstop, |until| until.min(backstop));
         hit(Point::WaitBefore);
-        family.wait(&watches[..2 + watched], Some(wake_at));
+        family.wait(&watches[..others + watched], Some(wake_at));
         hit(Point::WaitAfter);
         spin.slept(family.now().0.saturating_sub(now.0));
-        pass_on(family, members(), &watches[2..2 + watched]);
+        pass_on(family, members(), &watches[others..others + watched]);
         // Woken, there is usually something: a look costs less than arming again.
         if let Some(done) = spin.spin(family, &mut attempt) {
             return Some(done);

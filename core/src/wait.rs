@@ -85,13 +85,19 @@ pub unsafe trait Wait {
 /// Implementors promise, besides [`Liveness`] and [`Wait`]: F1 `death_epoch` is the value of `epoch_word`;
 /// F2 whoever first finds out that a process is dead (in `is_dead`, too) raises the epoch and wakes all that
 /// sleep on it before it goes on; F3 the word of a `life_watch` changes, and one sleeper on it is woken, when
-/// a thread of that process ends without having said so.
+/// a thread of that process ends without having said so; F4 after a process became a member of an object, and before
+/// it does anything with it, the word of `newcomers_word` changes and all that sleep on it are woken.
 pub unsafe trait Family: Liveness + Wait {
     /// The caller.
     fn me(&self) -> ProcessRef;
 
     /// The word that counts the deaths noticed.
     fn epoch_word(&self) -> &AtomicU32;
+
+    /// The word that counts the members that came, `None` where none comes while others sleep.
+    fn newcomers_word(&self) -> Option<&AtomicU32> {
+        None
+    }
 
     /// A life word of `process` to sleep on, if it has one that still says alive.
     fn life_watch(&self, process: ProcessRef) -> Option<Watch<'_>>;

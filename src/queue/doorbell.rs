@@ -115,6 +115,10 @@ pub fn wait(queues: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec<u
             .map(|(core, key)| Watch { word: core.readers().word(), seen: *key })
             .collect();
         watches.push(Watch { word: family.epoch_word(), seen: epoch });
+        if let Some(word) = family.newcomers_word() {
+            // ORDER: Acquire, with the newcomer's Release: who came before is among the members looked at below.
+            watches.push(Watch { word, seen: word.load(Ordering::Acquire) });
+        }
         let others = watches.len();
         watch_lives(&cores, &mut watches);
         let backstop = now.after(family.backstop());

@@ -19,7 +19,7 @@ use crate::wait::EventCount;
 /// The first word of an arena: `offspri` and a layout letter.
 pub const FAMILY_MAGIC: u64 = u64::from_le_bytes(*b"offspri\x01");
 /// Raised with every change of the layout or of a protocol over it.
-pub const FAMILY_VERSION: u32 = 1;
+pub const FAMILY_VERSION: u32 = 2;
 /// The first word of a region.
 pub const REGION_MAGIC: u32 = u32::from_le_bytes(*b"regn");
 
@@ -83,6 +83,9 @@ pub struct FamilyHead {
     pub lane_high: AtomicU32,
     /// See `process_high`.
     pub region_high: AtomicU32,
+
+    /// How many processes became members of an object that has owners. Who sleeps looks again whom it must watch.
+    pub newcomers: Line<AtomicU32>,
 }
 
 /// Puts a word on a cache line of its own start.

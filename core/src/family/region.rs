@@ -346,19 +346,36 @@ impl<'a, B: Backend + ?Sized> Locked<'_, 'a, B> {
         type_hash: u64,
     ) -> Result<(Region<'a>, u16), RegionError> {
         let found = self.registry.region(region, kind, type_hash)?;
-        if let Some(index) = found.members.join(self.registry.me) {
-            return Ok((found, index));
-        }
         // ORDER: Relaxed. Constant since the region was made.
-        if found.head.flags.load(Ordering::Relaxed) & flags::OWNERLESS != 0 {
-            for (index, member) in found.members.iter() {
-                if self.registry.is_dead(member) {
-                    found.members.free_if(index, member);
+        let ownerless = found.head.flags.load(Ordering::Relaxed) & flags::OWNERLESS != 0;
+        let index = match found.members.join(self.registry.me) {
+            Some(index) => index,
+            None => {
+                if ownerless {
+                    for (index, member) in found.members.iter() {
+                        if self.registry.is_dead(member) {
+                            found.members.free_if(index, member);
+                        }
+                    }
                 }
+                found.members.join(self.registry.me).ok_or(RegionError::MembersFull)?
             }
+        };
+        if !ownerless {
+            self.tell_of_newcomer();
         }
-        let index = found.members.join(self.registry.me).ok_or(RegionError::MembersFull)?;
         Ok((found, index))
+    }
+
+    /// Lets everybody who sleeps look again whom it must watch: the caller became a member, and may soon owe something.
+    ///
+    /// A sleeper watches those whom it found when it fell asleep. If only the newcomer has what it waits for, and is
+    /// killed, nobody else might ever look. One that dies before this was told has touched nothing yet.
+    fn tell_of_newcomer(&self) {
+        let word = &self.registry.tables.head.newcomers;
+        // ORDER: Release, with the Acquire of a sleeper that then looks at the members: it sees this one.
+        word.fetch_add(1, Ordering::Release);
+        self.registry.backend.wake(word, u32::MAX);
     }
 
     /// Ends this process's membership under `index`, and gives the region back if nobody can reach it any more.

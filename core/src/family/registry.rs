@@ -461,7 +461,7 @@ unsafe impl<B: Backend + ?Sized> Wait for Registry<'_, B> {
 }
 
 // SAFETY: F1: both are the head's epoch. F2: whoever moves a word to DEAD goes through `finish_death` before it returns;
-// if it dies in there, its own death raises the epoch. F3: the platform's life words (B1).
+// if it dies in there, its own death raises the epoch. F3: the platform's life words (B1). F4: `FamilyLock::join`.
 unsafe impl<B: Backend + ?Sized> Family for Registry<'_, B> {
     fn me(&self) -> ProcessRef {
         self.me
@@ -469,6 +469,10 @@ unsafe impl<B: Backend + ?Sized> Family for Registry<'_, B> {
 
     fn epoch_word(&self) -> &AtomicU32 {
         &self.tables.head.epoch
+    }
+
+    fn newcomers_word(&self) -> Option<&AtomicU32> {
+        Some(&self.tables.head.newcomers)
     }
 
     fn life_watch(&self, process: ProcessRef) -> Option<Watch<'_>> {

@@ -433,7 +433,7 @@ unsafe impl<S: System> Wait for Family<S> {
     }
 }
 
-// SAFETY: the registry's promises F1 to F3.
+// SAFETY: the registry's promises F1 to F4.
 unsafe impl<S: System> crate::wait::Family for Family<S> {
     #[inline]
     fn me(&self) -> ProcessRef {
@@ -442,6 +442,10 @@ unsafe impl<S: System> crate::wait::Family for Family<S> {
 
     fn epoch_word(&self) -> &AtomicU32 {
         &self.inner.tables.head.epoch
+    }
+
+    fn newcomers_word(&self) -> Option<&AtomicU32> {
+        Some(&self.inner.tables.head.newcomers)
     }
 
     fn life_watch(&self, process: ProcessRef) -> Option<Watch<'_>> {

@@ -144,6 +144,11 @@ impl Runner {
             gone.push(child.pid());
             Ok(child)
         };
+        let mut requester = None;
+        if scene.sleeper == Some(Sleeper::Requester) {
+            requester = Some(fork(gone, &|| actor::sleeper(ring, page, Sleeper::Requester))?);
+            fall_asleep(requester.as_mut())?;
+        }
         let mut repairer = None;
         if repair.is_some() {
             let mut child = fork(gone, &|| actor::repairer(ring, page))?;
@@ -152,10 +157,8 @@ impl Runner {
         }
         let mut victim = fork(gone, &|| actor::victim(ring, page, scene))?;
         drive::begin(&mut victim).map_err(Fault::Impossible)?;
-        // Now the others are members: a sleeper watches whom it found when it fell asleep.
-        let mut requester = None;
-        if scene.sleeper == Some(Sleeper::Requester) {
-            requester = Some(fork(gone, &|| actor::sleeper(ring, page, Sleeper::Requester))?);
+        if requester.is_some() {
+            // The newcomers woke it, so that it watches them, too.
             fall_asleep(requester.as_mut())?;
         }
         victim.run();

@@ -78,6 +78,10 @@ unsafe impl FamilyTrait for Patient {
         self.0.epoch_word()
     }
 
+    fn newcomers_word(&self) -> Option<&AtomicU32> {
+        self.0.newcomers_word()
+    }
+
     fn life_watch(&self, process: ProcessRef) -> Option<Watch<'_>> {
         self.0.life_watch(process)
     }
