@@ -4,6 +4,7 @@ use super::board::{Counter, SLOTS, State as SlotState};
 use super::error::TaskError;
 use super::function::Entry;
 use super::hub::{Hub, Phase, State};
+use super::wire::Failure;
 use super::worker::{End, Start, work};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::process::{ExitStatus, Panic, Passed, Process};
@@ -72,7 +73,10 @@ impl Worker {
             let how = process.wait();
             match process.join() {
                 Ok(End::NotInitialised(failure)) => {
-                    let why = format!("its initialiser failed: {}", super::hub::failed(failure));
+                    let why = match failure {
+                        Failure::Panicked(panic) => format!("its initialiser failed: it {panic}"),
+                        Failure::Refused(why) => format!("its initialiser failed: {why}"),
+                    };
                     Ended { how, panic: None, why: Some(why) }
                 }
                 Ok(End::Broken(why)) => Ended { how, panic: None, why: Some(why) },

@@ -15,6 +15,8 @@ pub mod cpython;
 #[cfg(offspring_loom)]
 pub mod explore;
 pub mod fake;
+#[cfg(all(unix, not(offspring_loom)))]
+pub mod faults;
 #[cfg(not(offspring_loom))]
 pub mod kill;
 #[cfg(all(unix, not(offspring_loom)))]

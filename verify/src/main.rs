@@ -93,6 +93,12 @@ const STAGES: &[Stage] = {
                 summary::stage(&stages, settings, progress)
             },
         },
+        #[cfg(unix)]
+        Stage {
+            name: "faults",
+            about: "what a pool's user sees after one fault: by us, and by the pools of Python",
+            run: offspring_verify::faults::stage,
+        },
     ]
 };
 
@@ -160,13 +166,14 @@ fn main() -> ExitCode {
         use offspring_verify::kill;
         let inner = kill::inner_process();
         #[cfg(unix)]
-        use offspring_verify::{corrupt, cpython, lin, step};
+        use offspring_verify::{corrupt, cpython, faults, lin, step};
         #[cfg(unix)]
         let inner = inner
             .or_else(step::inner_process)
             .or_else(corrupt::inner_process)
             .or_else(lin::inner_process)
-            .or_else(cpython::inner_process);
+            .or_else(cpython::inner_process)
+            .or_else(faults::inner_process);
         if let Some(code) = inner {
             return code;
         }

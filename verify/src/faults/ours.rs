@@ -1,0 +1,126 @@
+//! Our side of each fault. The line begins with `good: ` if the user sees what the documentation says, and goes on.
+
+use offspring::pool::TaskError;
+use offspring::{Pool, Result};
+use std::time::{Duration, Instant};
+
+pub fn case(name: &str) -> String {
+    let said = match name {
+        "killed" => killed(),
+        "unreadable" => unreadable(),
+        "unsendable" => unsendable(),
+        "initialiser" => Ok(initialiser()),
+        "exit" => exit(),
+        "idle" => parent(false),
+        "busy" => parent(true),
+        other => Ok(format!("there is no case {other}")),
+    };
+    said.unwrap_or_else(|error| format!("failed: {error:?}"))
+}
+
+fn pool() -> Result<Pool> {
+    Pool::builder().workers(2).build()
+}
+
+/// Judges the first task's error, then tries a second task.
+fn and_next(
+    pool: &Pool,
+    begun: Instant,
+    ended: std::result::Result<u64, TaskError>,
+    expected: fn(&TaskError) -> bool,
+) -> String {
+    let took = begun.elapsed();
+    let next = pool.apply(|n: u64| n + 1, 1);
+    match (ended, next) {
+        (Err(error), Ok(2)) if expected(&error) => {
+            format!("good: \"{error}\" after {took:.1?}; next: ok")
+        }
+        other => format!("unexpected: {other:?}"),
+    }
+}
+
+fn killed() -> Result<String> {
+    let (pool, begun) = (pool()?, Instant::now());
+    let ended = pool.apply(
+        |_: u64| -> u64 {
+            // SAFETY: takes integers; this process ends.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            0
+        },
+        0,
+    );
+    Ok(and_next(
+        &pool,
+        begun,
+        ended,
+        |error| matches!(error, TaskError::WorkerLost { how, .. } if how.signal() == Some(libc::SIGKILL)),
+    ))
+}
+
+fn exit() -> Result<String> {
+    let (pool, begun) = (pool()?, Instant::now());
+    let ended = pool.apply(|_: u64| -> u64 { std::process::exit(3) }, 0);
+    Ok(and_next(
+        &pool,
+        begun,
+        ended,
+        |error| matches!(error, TaskError::WorkerLost { how, .. } if how.code() == Some(3)),
+    ))
+}
+
+/// Bytes that are no text: of a type that says it is.
+fn unreadable() -> Result<String> {
+    struct NoText;
+    impl serde::Serialize for NoText {
+        fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+            to.serialize_str("no number")
+        }
+    }
+    impl<'de> serde::Deserialize<'de> for NoText {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> std::result::Result<Self, D::Error> {
+            Err(serde::de::Error::custom("it cannot be rebuilt"))
+        }
+    }
+    let (pool, begun) = (pool()?, Instant::now());
+    let ended = pool.apply(|_: u64| NoText, 0).map(|_| 0);
+    Ok(and_next(&pool, begun, ended, |error| matches!(error, TaskError::Unreadable(_))))
+}
+
+fn unsendable() -> Result<String> {
+    #[derive(serde::Deserialize)]
+    struct Stays;
+    impl serde::Serialize for Stays {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> std::result::Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("it stays where it is"))
+        }
+    }
+    let (pool, begun) = (pool()?, Instant::now());
+    let ended = pool.apply(|_: u64| Stays, 0).map(|_| 0);
+    Ok(and_next(&pool, begun, ended, |error| matches!(error, TaskError::Refused(_))))
+}
+
+fn initialiser() -> String {
+    let begun = Instant::now();
+    match Pool::builder().workers(2).initialiser(|_: u8| panic!("no"), 0).build() {
+        Err(error) if error.is_panic() => {
+            format!("good: \"{error}\" after {:.1?}", begun.elapsed())
+        }
+        other => format!("unexpected: {other:?}"),
+    }
+}
+
+/// Tells the workers' numbers, and waits to be killed.
+fn parent(busy: bool) -> Result<String> {
+    let pool = Pool::builder().workers(2).warm(true).build()?;
+    let sleep = |_: u64| std::thread::sleep(Duration::from_secs(30));
+    let tasks = (0..2).filter(|_| busy).map(|n| pool.submit(sleep, n));
+    let _tasks = tasks.collect::<Result<Vec<_>>>()?;
+    while busy && pool.stats().workers.iter().filter(|worker| worker.busy).count() < 2 {
+        std::thread::yield_now();
+    }
+    let workers = pool.stats().workers;
+    println!("{}", workers.iter().map(|w| w.pid.to_string()).collect::<Vec<_>>().join(" "));
+    loop {
+        std::thread::park();
+    }
+}
