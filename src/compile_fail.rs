@@ -122,3 +122,12 @@ struct ContextChanged;
 /// # }
 /// ```
 struct WarmedByName;
+
+/// A pool belongs to the process that made it.
+///
+/// ```compile_fail,E0277
+/// # fn pass(pool: offspring::Pool) {
+/// let child = offspring::Process::spawn(|pool: offspring::Pool| drop(pool), pool);
+/// # }
+/// ```
+struct PoolTravels;

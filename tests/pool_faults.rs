@@ -369,3 +369,23 @@ fn million_tasks_are_terminated_at_once() {
     assert!(matches!(task.get(), Err(TaskError::Terminated)));
     assert!(tasks.iter().all(|task| matches!(task.try_get(), Err(TaskError::Terminated))));
 }
+
+#[test]
+fn two_hundred_workers_work() {
+    let mut pool = pool(200);
+    assert_eq!(pool.map(same, 0..1000).unwrap(), (0..1000).collect::<Vec<_>>());
+    assert_eq!(pool.stats().started, 200);
+    pool.close();
+    pool.join().unwrap();
+}
+
+#[test]
+fn handles_in_tasks_are_given_back() {
+    let pool = pool(1);
+    let queues: Vec<_> = (0..10).map(|_| Queue::<u8>::bounded(1).unwrap()).collect();
+    let before = offspring::__in_use().unwrap().regions;
+    let back = pool.map(|queue: Queue<u8>| queue, queues).unwrap();
+    drop(back);
+    // The worker lets go of them once it has replied.
+    until("ten regions are free", || offspring::__in_use().unwrap().regions + 10 <= before);
+}

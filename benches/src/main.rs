@@ -41,6 +41,8 @@ fn main() -> ExitCode {
     }
     // Children that offspring starts begin their work in here and do not return.
     let _main = offspring::init();
+    // The same for procspawn's.
+    procspawn::init();
     command::run(std::env::args().skip(1))
 }
 

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::cores::Cores;
 use crate::message::{Line, Word};
 use crate::ours;
-use crate::peers::{array_queue, crossbeam, iceoryx, ipc, python};
+use crate::peers::{array_queue, crossbeam, iceoryx, ipc, pools, python};
 use crate::raw::{futex, process, ring, words};
 
 /// Does something this many times and says how many nanoseconds that took.
@@ -228,6 +228,30 @@ pub const ROWS: &[Row] = &[
         unit: Unit::Nanos,
         ours: ours::process::forkserver,
         peers: &[peer("bare fork server", process::forkserver, 1.15)],
+    },
+    Row {
+        name: "r9-roundtrip",
+        question: "pool of two processes: a task that does nothing, waited for before the next",
+        unit: Unit::Nanos,
+        ours: ours::pool::one_after_the_other,
+        peers: &[
+            peer("procspawn", pools::procspawn_one_after_the_other, 0.25),
+            peer("Python", pools::python_one_after_the_other, 0.25),
+        ],
+    },
+    Row {
+        name: "r9-tasks",
+        question: "pool: such tasks given one by one, then waited for",
+        unit: Unit::Rate,
+        ours: ours::pool::one_by_one,
+        peers: &[peer("Python", pools::python_one_by_one, 20.0)],
+    },
+    Row {
+        name: "r9-map",
+        question: "pool: such tasks given in one call; the second peer has threads",
+        unit: Unit::Rate,
+        ours: ours::pool::map,
+        peers: &[peer("Python", pools::python_map, 10.0), peer("threadpool", pools::threads, 0.3)],
     },
 ];
 

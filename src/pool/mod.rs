@@ -67,6 +67,8 @@
 //! places in the program's image, in order; shared memory carries only the index. Wild bytes in the arena can so make a worker
 //! call a function that the parent named, with arguments that pass their deserialiser, and nothing else.
 //!
+//! When to take a pool at all: the [guide].
+//!
 //! # Names
 //!
 //! | Python | here |
@@ -79,6 +81,9 @@
 //! | `AsyncResult` | [`Task`] |
 //! | `with Pool() as pool` | [`Builder::scope`] |
 //! | `MaybeEncodingError` | [`TaskError::Refused`] |
+
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 
 mod board;
 mod builder;

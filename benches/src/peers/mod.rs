@@ -4,6 +4,7 @@ pub mod array_queue;
 pub mod crossbeam;
 pub mod iceoryx;
 pub mod ipc;
+pub mod pools;
 pub mod python;
 
 /// Messages that every bounded queue here holds.

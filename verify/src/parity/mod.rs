@@ -7,6 +7,7 @@
 //! A row is named as in the list of behaviours: `P1` (processes), `S1` (start methods), …, and `C1` for the first of those
 //! that CPython's own tests pin.
 
+mod pool;
 mod processes;
 
 use crate::report::{Progress, Report, Settings};
@@ -34,7 +35,8 @@ pub enum Held {
 }
 
 /// The parts' tables.
-const TABLES: &[(&str, &[Behaviour])] = &[("processes", processes::ROWS)];
+const TABLES: &[(&str, &[Behaviour])] =
+    &[("processes", processes::ROWS), ("pool", pool::ROWS)];
 
 /// A test's name, with its program's.
 fn split(test: &str) -> Option<(&str, &str)> {
