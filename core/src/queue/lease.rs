@@ -87,8 +87,9 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         // ORDER: Release, Q1: whoever sees the item in the block sees the block. A plain store: READING by us.
         slot.word.store(moved.0, Ordering::Release);
         hit(Point::LeaseMoved);
-        let leased = self.lease_queued(block, p);
-        debug_assert!(leased, "only a sweeper of a dead owner takes a QUEUED block away");
+        // A QUEUED block is taken away by sweepers of a dead owner alone, so this fails only if somebody wrote wild; then nothing
+        // of ours is there to end.
+        let _ = self.lease_queued(block, p);
     }
 
     /// Ends the lease: the item is done with.

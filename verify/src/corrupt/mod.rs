@@ -23,6 +23,7 @@ use offspring_core::process::ProcessRef;
 use offspring_core::queue::Options;
 use offspring_os_unix::family::{Family, Options as FamilyOptions};
 use std::env;
+use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -171,7 +172,12 @@ fn run_batch(
     let theirs = |ring: &Ring| bytes(ring)[QUEUE_AT as usize..].to_vec();
     let neighbours = [theirs(&before), theirs(&after)];
     let mut victims = Vec::new();
-    let worker = fork(&mut victims, || work(&ring, page, kind, head_too, dice.clone()))?;
+    let (mut inside, enter) = std::io::pipe().map_err(|error| format!("make a pipe: {error}"))?;
+    let worker = fork(&mut victims, || work(&ring, page, kind, head_too, dice.clone(), &enter))?;
+    drop(enter);
+    // The scribbler comes once the worker is a member. One who had not become one at the fork would join later as any
+    // other, and leave for good: that looks at the other regions, which are closed off here, and it may.
+    let _ = inside.read(&mut [0]).map_err(|error| format!("hear of the worker: {error}"))?;
     let scribbler = if kind == Kind::Scribbled {
         Some(fork(&mut victims, || scribble(&ring, page, head_too, seed))?)
     } else {
@@ -261,7 +267,14 @@ fn region_len(ring: &Ring) -> usize {
 }
 
 /// The child that tries everything.
-fn work(ring: &Ring, page: &Page, kind: Kind, head_too: bool, mut dice: Dice) {
+fn work(
+    ring: &Ring,
+    page: &Page,
+    kind: Kind,
+    head_too: bool,
+    mut dice: Dice,
+    mut inside: impl Write,
+) {
     std::panic::set_hook(Box::new(|panic| eprintln!("corrupt: {panic}")));
     let entered = ring.family.0.after_fork_in_child();
     if entered.is_err() {
@@ -269,6 +282,10 @@ fn work(ring: &Ring, page: &Page, kind: Kind, head_too: bool, mut dice: Dice) {
         unsafe { libc::_exit(9) };
     }
     close_the_rest(ring);
+    if inside.write_all(&[1]).is_err() {
+        // SAFETY: ends this child.
+        unsafe { libc::_exit(8) };
+    }
     let places = Places::new(ring.geometry(), QUEUE_AT as usize, region_len(ring), head_too);
     let whole = bytes(ring).to_vec();
     for case in 1..=CASES {

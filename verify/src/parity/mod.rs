@@ -35,8 +35,7 @@ pub enum Held {
 }
 
 /// The parts' tables.
-const TABLES: &[(&str, &[Behaviour])] =
-    &[("processes", processes::ROWS), ("pool", pool::ROWS)];
+const TABLES: &[(&str, &[Behaviour])] = &[("processes", processes::ROWS), ("pool", pool::ROWS)];
 
 /// A test's name, with its program's.
 fn split(test: &str) -> Option<(&str, &str)> {
