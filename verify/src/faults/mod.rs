@@ -1,7 +1,7 @@
 //! The stage `faults`: what a pool's user sees after one fault, by us and by the pools of Python, each as a real program.
 //!
 //! Every case is a process of its own, which prints one line: ours is this program again (`ours.rs`), the peers' a Python program
-//! (`peers.py`). A case that says nothing for [`PATIENCE`] is told as silence, and ended. A row holds if *our* line says that
+//! (`peers.py`). A case that says nothing for `PATIENCE` is told as silence, and ended. A row holds if *our* line says that
 //! all is well; the peers' are for comparison, and left out where there is no `python3`.
 
 mod ours;
