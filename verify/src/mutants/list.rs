@@ -578,8 +578,8 @@ pub(super) const ALL: &[Mutant] = &[
     mutant(
         "waiting: who a life word woke tells nobody",
         BLOCK_ON,
-        "        pass_on(family, members(), &watches[2..2 + watched]);\n",
-        "        if !MUTANT {\n            pass_on(family, members(), &watches[2..2 + watched]);\n        }\n",
+        "        pass_on(family, members(), &watches[others..others + watched]);\n",
+        "        if !MUTANT {\n            pass_on(family, members(), &watches[others..others + watched]);\n        }\n",
         &[Loom("waiting: both sleepers learn")],
     ),
     mutant(
