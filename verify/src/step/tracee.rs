@@ -2,7 +2,6 @@
 
 use offspring_os_unix::pidfd::PidFd;
 use std::fs;
-use std::mem::offset_of;
 use std::ptr;
 
 /// A child that is to be killed at a chosen instruction, or to run to its end.
@@ -28,6 +27,30 @@ pub enum Stop {
 pub fn mark() {
     // SAFETY: a trap that the tracer catches; touches no memory and no registers.
     unsafe { core::arch::asm!("int3", options(nomem, nostack)) };
+}
+
+/// The type of a request: the C libraries differ.
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
+/// Where the kernel keeps a tracee's registers.
+#[cfg(target_arch = "x86_64")]
+mod place {
+    use std::mem::offset_of;
+
+    pub const IP: usize = offset_of!(libc::user, regs.rip);
+    pub const CALL: usize = offset_of!(libc::user, regs.rax);
+    pub const BREAKPOINTS: usize = offset_of!(libc::user, u_debugreg);
+}
+
+/// The stage refuses other processors before anything is traced; the kernel refuses these places.
+#[cfg(not(target_arch = "x86_64"))]
+mod place {
+    pub const IP: usize = usize::MAX;
+    pub const CALL: usize = usize::MAX;
+    pub const BREAKPOINTS: usize = usize::MAX;
 }
 
 impl Tracee {
@@ -61,7 +84,7 @@ impl Tracee {
         self.pid
     }
 
-    fn request(&self, request: libc::c_uint, address: usize, data: usize) -> libc::c_long {
+    fn request(&self, request: Request, address: usize, data: usize) -> libc::c_long {
         // SAFETY: the requests used here take numbers, not pointers of this process; `pid` is our stopped child.
         unsafe { libc::ptrace(request, self.pid, address, data) }
     }
@@ -121,12 +144,12 @@ impl Tracee {
 
     /// The address of its next instruction.
     pub fn ip(&self) -> usize {
-        self.request(libc::PTRACE_PEEKUSER, offset_of!(libc::user, regs.rip), 0) as usize
+        self.request(libc::PTRACE_PEEKUSER, place::IP, 0) as usize
     }
 
     /// The register in which a system call's number stands.
     pub fn call_number(&self) -> i64 {
-        self.request(libc::PTRACE_PEEKUSER, offset_of!(libc::user, regs.rax), 0)
+        self.request(libc::PTRACE_PEEKUSER, place::CALL, 0)
     }
 
     /// Lets it execute one instruction.
@@ -141,7 +164,7 @@ impl Tracee {
 
     /// From now on it stops before it executes the instruction at `address`.
     pub fn stop_at(&self, address: usize) -> Result<(), String> {
-        let registers = offset_of!(libc::user, u_debugreg);
+        let registers = place::BREAKPOINTS;
         let set = |register: usize, value: usize| {
             self.request(libc::PTRACE_POKEUSER, registers + register * size_of::<u64>(), value) == 0
         };
