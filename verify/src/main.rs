@@ -131,7 +131,7 @@ const STAGES: &[Stage] = &[Stage {
 
 fn usage() {
     println!(
-        "cargo verify <stage> [--quick] [--seconds N] [--only NAME] [--bound N] [--threads] [--object NAME] [--seed N]\n"
+        "cargo verify <stage> [--quick] [--seconds N] [--only NAME] [--bound N] [--threads] [--object NAME] [--kills N] [--seed N]\n"
     );
     for stage in STAGES {
         println!("  {:8} {}", stage.name, stage.about);
@@ -139,7 +139,8 @@ fn usage() {
     println!(
         "\n--quick is the small version for every change; --seconds is about how long it may take;\n\
          --only runs what has NAME in its name; --bound sets loom's preemptions;\n\
-         --threads, --object and --seed N are for kill: victims of several threads, one object alone, a run again."
+         --threads, --object, --kills and --seed N are for kill: victims of several threads, one object alone,\n\
+         parents, children, grandchildren and fork servers so often each, a run again."
     );
 }
 
@@ -152,6 +153,7 @@ fn settings(mut arguments: pico_args::Arguments) -> Result<Settings, String> {
         bound: arguments.opt_value_from_str("--bound").map_err(said)?,
         threads: arguments.contains("--threads"),
         object: arguments.opt_value_from_str("--object").map_err(said)?,
+        kills: arguments.opt_value_from_str("--kills").map_err(said)?,
         seed: arguments.opt_value_from_str("--seed").map_err(said)?,
     };
     match arguments.finish().first() {

@@ -19,6 +19,8 @@ pub struct Settings {
     pub threads: bool,
     /// kill: only what is killed while it uses this object.
     pub object: Option<String>,
+    /// kill: how often each of parent, child, grandchild and fork server is to be killed, in place of the stage's own number.
+    pub kills: Option<u64>,
     /// kill: the seed of a run to be run again.
     pub seed: Option<u64>,
 }

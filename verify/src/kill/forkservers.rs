@@ -3,7 +3,7 @@
 //! The children of a server that dies are started all the same, each begins once, and each gives its value; if it was
 //! the fork itself that died, that is told.
 
-use super::processes::{Death, KILL_AT, OF_SERVERS, Tally};
+use super::processes::{Death, KILL_AT, OF_SERVERS, Tally, Who};
 use super::system;
 use offspring::process::{Context, StartMethod};
 use offspring::{Process, Queue};
@@ -92,9 +92,8 @@ pub fn case(death: Option<Death>, tally: &mut Tally) -> Result<(), String> {
     }
     // It passes its points once for each child.
     died |= matches!(death, Some(Death::At(_, visit)) if serves && visit < CHILDREN);
-    if death.is_some() {
-        tally.count(death, died);
-    }
+    let who = if forks_die && started.is_ok() { Who::Child } else { Who::Server };
+    tally.count(who, death, died);
     context.end_server().map_err(failed)?;
     system::await_orphans();
     Ok(())

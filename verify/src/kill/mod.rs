@@ -63,6 +63,9 @@ const OBJECTS: [&str; 3] = ["process", "pool", "queue"];
 /// Kills wanted at each point: in the full version, and in the quick one.
 const LEAST: u64 = 50;
 const LEAST_QUICK: u64 = 2;
+/// Kills wanted of parents, of children, of grandchildren and of fork servers.
+const EACH: u64 = 1000;
+const EACH_QUICK: u64 = 10;
 /// Seconds, where none are asked for.
 const SECONDS: u64 = 180;
 const SECONDS_QUICK: u64 = 20;
@@ -89,7 +92,9 @@ pub fn stage(settings: &Settings, progress: &Progress) -> Report {
     // Deaths of processes are rarer and slower: a tenth of the time, where they share it.
     let share = if settings.object.is_some() { seconds } else { seconds / 10 };
     if wants("process") {
-        inner(PROCESSES, [seed, share, flags[0], flags[1]], progress, &mut report);
+        let each = if settings.quick { EACH_QUICK } else { EACH };
+        let each = settings.kills.unwrap_or(each);
+        inner(PROCESSES, [seed, share, flags[0], each], progress, &mut report);
     }
     if cfg!(unix) && wants("pool") {
         inner(POOL, [seed, share, flags[0], flags[1]], progress, &mut report);
@@ -173,7 +178,8 @@ pub fn inner_process() -> Option<ExitCode> {
         Some(PROCESSES) => {
             let until = Instant::now() + Duration::from_secs(number(3)?);
             let least = if number(4)? != 0 { LEAST_QUICK } else { LEAST };
-            Some(processes::harness(processes::Orders { seed: number(2)?, until, least }))
+            let (seed, each) = (number(2)?, number(5)?);
+            Some(processes::harness(processes::Orders { seed, until, least, each }))
         }
         #[cfg(unix)]
         Some(POOL) => {

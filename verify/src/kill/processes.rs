@@ -1,20 +1,22 @@
 //! The other half of the stage `kill`: processes killed while they start, run and end, through the library's own `Process`.
 //!
 //! This program is started once more as the root of a family with one thread. It starts one victim at a time: a child that
-//! dies between its first instruction and its last, or a parent that dies while it starts a child of its own. Who died
-//! must be told as it was, what it committed must be there, and after each death nothing may be left: no process (this one adopts
+//! dies between its first instruction and its last, a parent that dies while it starts a child of its own, a child's child, or
+//! a fork server and its forks. Who died must be told as it was, what it committed must be there, and after each death nothing may be left: no process (this one adopts
 //! the orphans, so that it can wait for the last of them), no region, page, slot, lane or descriptor.
+
+mod tally;
 
 use super::dice::Dice;
 use super::forkservers;
-use super::print_row;
 use super::system;
 use offspring::{Process, Queue};
 use offspring_core::points::{self, Point};
 use offspring_core::prim::{AtomicU32, Ordering};
-use std::fmt::Write as _;
+use serde::{Deserialize, Serialize};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+pub(super) use tally::Tally;
 
 /// The environment variable that names the point at which a child dies, and the visit.
 pub(super) const KILL_AT: &str = "OFFSPRING_VERIFY_KILL_AT";
@@ -54,6 +56,8 @@ pub struct Orders {
     pub until: Instant,
     /// Kills wanted at each point.
     pub least: u64,
+    /// Kills wanted of parents, of children, of grandchildren and of fork servers: of each.
+    pub each: u64,
 }
 
 /// Where a victim is to die.
@@ -67,13 +71,23 @@ pub(super) enum Death {
 
 /// Who is to die.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Who {
+pub(super) enum Who {
+    /// A child of this one, while it starts children.
     Parent,
     Child,
+    /// A child's child; its parent lives, and tells.
+    Grandchild,
     Server,
 }
 
 impl Who {
+    const ALL: [Self; 4] = [Self::Parent, Self::Child, Self::Grandchild, Self::Server];
+
+    /// Those that this system has.
+    fn here() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|who| *who != Self::Server || forkservers::are_here())
+    }
+
     fn of(point: Point) -> Self {
         match point {
             _ if OF_PARENTS.contains(&point) => Self::Parent,
@@ -82,10 +96,20 @@ impl Who {
         }
     }
 
+    /// The points at which it is told to die most of the time.
+    fn points(self) -> &'static [Point] {
+        match self {
+            Self::Parent => &OF_PARENTS,
+            Self::Child | Self::Grandchild => &OF_CHILDREN,
+            Self::Server => &OF_SERVERS,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Parent => "parent",
             Self::Child => "child",
+            Self::Grandchild => "grandchild",
             Self::Server => "fork server",
         }
     }
@@ -178,7 +202,7 @@ pub fn harness(orders: Orders) -> ExitCode {
 }
 
 fn run(orders: Orders) -> Result<Tally, String> {
-    let mut tally = Tally { at: vec![0; Point::ALL.len()], ..Tally::default() };
+    let mut tally = Tally::new();
     let mut dice = Dice::new(orders.seed);
     // What a first use makes for good is not counted.
     let keep = Queue::<u8>::bounded(1).map_err(|error| error.to_string())?;
@@ -188,40 +212,33 @@ fn run(orders: Orders) -> Result<Tally, String> {
     if forkservers::are_here() {
         forkservers::case(None, &mut tally)?;
     }
-    tally = Tally { at: vec![0; Point::ALL.len()], ..Tally::default() };
+    tally = Tally::new();
     let before = in_use();
     let mut wanted: Vec<Point> = Vec::new();
     loop {
         if wanted.is_empty() {
             let missing = |point: &Point| tally.at[*point as usize] < orders.least;
             wanted.extend(named().filter(missing));
-            if wanted.is_empty() && Instant::now() >= orders.until {
-                break;
-            }
+        }
+        let few: Vec<Who> = Who::here().filter(|who| tally.of(*who) < orders.each).collect();
+        if wanted.is_empty() && few.is_empty() && Instant::now() >= orders.until {
+            break;
         }
         system::watchdog(WATCHDOG_SECONDS);
         let (who, death) = match wanted.pop() {
             Some(point) => (Who::of(point), Death::At(point, 1)),
             None => {
-                // Mostly where somebody died before: the points of other objects are never reached.
-                let reached: Vec<Point> =
-                    Point::ALL.iter().copied().filter(|p| tally.at[*p as usize] != 0).collect();
-                let all = if dice.percent(80) { &reached[..] } else { Point::ALL };
-                let point = dice.pick(all).unwrap_or(Point::ChildRan);
-                let micros = dice.below(LONGEST_LIFE_MICROS);
-                let after = Death::After(Duration::from_micros(micros.into()));
-                let at = Death::At(point, 1 + dice.below(3));
-                let who = match dice.below(100) {
-                    0..30 => Who::Parent,
-                    30..50 if forkservers::are_here() => Who::Server,
-                    _ => Who::Child,
+                let who = match dice.pick(&few) {
+                    Some(who) => who,
+                    None => dice.pick(&Who::here().collect::<Vec<_>>()).unwrap_or(Who::Child),
                 };
-                (who, if dice.percent(60) { at } else { after })
+                (who, any_death(who, &mut dice, &tally))
             }
         };
         let case = match who {
             Who::Parent => parent_case(death, &mut tally),
             Who::Child => child_case(Some(death), &mut tally),
+            Who::Grandchild => grandchild_case(death, &mut tally),
             Who::Server => forkservers::case(Some(death), &mut tally),
         };
         let who = who.name();
@@ -249,9 +266,61 @@ fn run(orders: Orders) -> Result<Tally, String> {
     Ok(tally)
 }
 
-/// A child with arguments and a value too long for its record, both with a handle, dies or not.
+/// Where the next one is to die: half of the time at a point of its own, else where somebody died before, at any point at all,
+/// or from outside.
+fn any_death(who: Who, dice: &mut Dice, tally: &Tally) -> Death {
+    let reached = || Point::ALL.iter().copied().filter(|point| tally.at[*point as usize] != 0);
+    let points = match dice.below(100) {
+        0..50 => who.points().to_vec(),
+        50..56 => reached().collect(),
+        56..60 => Point::ALL.to_vec(),
+        _ => Vec::new(),
+    };
+    match dice.pick(&points) {
+        Some(point) => Death::At(point, 1 + dice.below(3)),
+        None => Death::After(Duration::from_micros(dice.below(LONGEST_LIFE_MICROS).into())),
+    }
+}
+
+/// What whoever started a child saw of it.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub(super) killed: bool,
+    /// From a kill from outside until the end was told.
+    pub(super) told: Option<Duration>,
+    pub(super) wrong: Vec<String>,
+}
+
 fn child_case(death: Option<Death>, tally: &mut Tally) -> Result<(), String> {
+    tally.enter(Who::Child, death, see_child(death)?);
+    Ok(())
+}
+
+/// Its parent, a child of this process, lives on, and tells what it saw.
+fn grandchild_case(death: Death, tally: &mut Tally) -> Result<(), String> {
+    let (point, visit, life) = match death {
+        Death::At(point, visit) => (point as u32, visit, Duration::ZERO),
+        Death::After(life) => (0, 0, life),
+    };
+    let parent = Process::spawn(
+        |(point, visit, life): (u32, u32, Duration)| {
+            let death = match Point::ALL.get(point as usize) {
+                Some(point) if visit != 0 => Death::At(*point, visit),
+                _ => Death::After(life),
+            };
+            see_child(Some(death))
+        },
+        (point, visit, life),
+    );
+    let seen = parent.map_err(|error| error.to_string())?.join();
+    tally.enter(Who::Grandchild, Some(death), seen.map_err(|error| format!("{error:?}"))??);
+    Ok(())
+}
+
+/// A child with arguments and a value too long for its record, both with a handle, dies or not. For a process of one thread.
+fn see_child(death: Option<Death>) -> Result<Seen, String> {
     let failed = |error: offspring::Error| error.to_string();
+    let mut seen = Seen::default();
     let queue = Queue::<u8>::bounded(1).map_err(failed)?;
     if let Some(Death::At(point, visit)) = death {
         // SAFETY: this process has one thread.
@@ -267,37 +336,37 @@ fn child_case(death: Option<Death>, tally: &mut Tally) -> Result<(), String> {
         let begin = Instant::now();
         child.kill().map_err(failed)?;
         child.wait();
-        tally.told.push(begin.elapsed());
+        seen.told = Some(begin.elapsed());
     }
     let status = child.wait();
     let killed = status.signal() == Some(system::KILLED);
+    seen.killed = killed;
+    let mut wrong = |what: std::fmt::Arguments<'_>| seen.wrong.push(what.to_string());
     if !killed && !status.success() {
-        tally.complain(format_args!("a child to be killed {death:?} ended with {status}"));
+        wrong(format_args!("a child to be killed {death:?} ended with {status}"));
     }
-    tally.count(death, killed);
     match child.join() {
         Ok((queue, bytes)) => {
             let whole = bytes.len() == 10_000 && bytes.iter().all(|byte| *byte == 7);
             if !whole || queue.try_get().ok() != Some(5) {
-                tally.complain(format_args!("TORN: the value of a child killed {death:?}"));
+                wrong(format_args!("TORN: the value of a child killed {death:?}"));
             }
             if killed
                 && matches!(death, Some(Death::At(point, 1)) if OF_CHILDREN[..4].contains(&point))
             {
-                tally.complain(format_args!("a value came of a child killed {death:?}"));
+                wrong(format_args!("a value came of a child killed {death:?}"));
             }
         }
         Err(error) => {
             if !killed || !error.is_killed() {
-                tally.complain(format_args!("of a child killed {death:?} was told: {error}"));
+                wrong(format_args!("of a child killed {death:?} was told: {error}"));
             }
             if matches!(death, Some(Death::At(Point::ChildCommitted, 1))) {
-                tally
-                    .complain(format_args!("LOST: the value of a child killed {death:?}: {error}"));
+                wrong(format_args!("LOST: the value of a child killed {death:?}: {error}"));
             }
         }
     }
-    Ok(())
+    Ok(seen)
 }
 
 /// A child dies while it starts children of its own.
@@ -315,12 +384,12 @@ fn parent_case(death: Death, tally: &mut Tally) -> Result<(), String> {
         parent.kill().map_err(failed)?;
     }
     match parent.join() {
-        Ok(()) => tally.count(Some(death), false),
+        Ok(()) => tally.count(Who::Parent, Some(death), false),
         Err(error) => {
             if !error.is_killed() || error.status().signal() != Some(system::KILLED) {
                 tally.complain(format_args!("of a parent killed {death:?} was told: {error}"));
             }
-            tally.count(Some(death), true);
+            tally.count(Who::Parent, Some(death), true);
         }
     }
     // The orphan may have been waiting for an item: it took none.
@@ -328,88 +397,4 @@ fn parent_case(death: Death, tally: &mut Tally) -> Result<(), String> {
         tally.complain(format_args!("a queue that nobody put anything into is full"));
     }
     Ok(())
-}
-
-/// What was counted.
-#[derive(Default)]
-pub(super) struct Tally {
-    at: Vec<u64>,
-    outside: u64,
-    unkilled: u64,
-    cases: u64,
-    /// Deaths that nobody was told of, which the backstop found.
-    patrols: u64,
-    /// From a kill until its process's end was told.
-    told: Vec<Duration>,
-    complaints: u64,
-    text: String,
-}
-
-/// Complaints that are told whole.
-const MOST_TOLD: u64 = 20;
-
-impl Tally {
-    pub(super) fn count(&mut self, death: Option<Death>, killed: bool) {
-        match death {
-            Some(Death::At(point, _)) if killed => self.at[point as usize] += 1,
-            Some(Death::After(_)) if killed => self.outside += 1,
-            _ => self.unkilled += 1,
-        }
-    }
-
-    fn kills(&self) -> u64 {
-        self.outside + self.at.iter().sum::<u64>()
-    }
-
-    pub(super) fn complain(&mut self, what: std::fmt::Arguments<'_>) {
-        self.complaints += 1;
-        if self.complaints <= MOST_TOLD {
-            let _ = writeln!(self.text, "{what}");
-        }
-    }
-
-    fn tell(mut self, orders: &Orders, took: Duration) {
-        for point in named() {
-            let kills = self.at[point as usize];
-            let few = (kills < orders.least)
-                .then(|| format!("only {kills} kills, {} wanted", orders.least));
-            print_row(
-                &format!("killed at {}", point.name()),
-                &format!("{kills:7} kills"),
-                few.as_deref(),
-            );
-        }
-        let points = self.at.iter().filter(|kills| **kills != 0).count();
-        let wrong = (self.complaints != 0).then(|| {
-            format!("{} violations, seed {}:\n{}", self.complaints, orders.seed, self.text)
-        });
-        print_row(
-            "processes",
-            &format!(
-                "{} killed at {points} points, {} from outside, {} ended by themselves, {:.0} a second",
-                self.kills() - self.outside,
-                self.outside,
-                self.unkilled,
-                self.cases as f64 / took.as_secs_f64()
-            ),
-            wrong.as_deref(),
-        );
-        self.told.sort();
-        let at = |percent: usize| {
-            self.told.get(self.told.len() * percent / 100).copied().unwrap_or_default()
-        };
-        print_row(
-            "  end told",
-            &format!("p50 {:.1?}, p99 {:.1?} after the kill", at(50), at(99)),
-            None,
-        );
-        print_row(
-            "  leftovers",
-            &format!(
-                "orphans, regions, pages, slots, lanes, descriptors: after every death; {} found by the backstop",
-                self.patrols
-            ),
-            None,
-        );
-    }
 }
