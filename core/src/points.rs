@@ -50,6 +50,10 @@ points! {
     // Queue: blocks.
     BlockClaimed = "block.claimed",
     BlockWritten = "block.written",
+    // Queue: loans.
+    LoanTaken = "loan.taken",
+    LoanSized = "loan.sized",
+    LoanReturned = "loan.returned",
     // Queue: get and lease.
     GetBeforeClaim = "get.before-claim",
     GetClaimed = "get.claimed",

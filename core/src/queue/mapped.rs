@@ -172,6 +172,10 @@ unsafe impl<C: Commit, G: Borrow<Geometry>> Storage for Mapped<C, G> {
         unsafe { core::ptr::copy_nonoverlapping(from, out, len) }
     }
 
+    fn block_address(&self, block: u32, len: usize) -> Option<NonNull<u8>> {
+        NonNull::new(self.payload(block, len))
+    }
+
     fn commit(&self, class: usize, from: u32, to: u32) -> Result<(), NoMemory> {
         for (offset, len) in self.geometry.borrow().ranges(class, from, to) {
             self.commit.commit(offset, len)?;

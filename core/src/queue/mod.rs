@@ -28,7 +28,7 @@
 //! # Blocks
 //!
 //! Messages that do not fit a slot, leased items and replies lie in blocks, whose heads are the truth: there is no
-//! free list. Block words change as in `lease.rs`, `ticket.rs` and `sweep.rs`; each file has its part of the table.
+//! free list. Block words change as in `lease.rs`, `loan.rs`, `ticket.rs` and `sweep.rs`; each file has its part of the table.
 //!
 //! # Orderings
 //!
@@ -57,6 +57,7 @@ mod dump;
 mod error;
 mod layout;
 mod lease;
+mod loan;
 mod mapped;
 mod put;
 pub mod spsc;
@@ -79,6 +80,7 @@ pub use dump::Dump;
 pub use error::{Corrupt, GetError, NoMemory, PutError, ReplyError};
 pub use layout::{BadOptions, Class, Geometry, MOST_CLASSES, Options};
 pub use lease::{LeaseToken, Replied};
+pub use loan::LoanToken;
 pub use mapped::{Commit, Mapped, MappedInline};
 #[cfg(any(feature = "points", offspring_loom))]
 #[doc(hidden)]

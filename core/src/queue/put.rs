@@ -146,13 +146,22 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         if message.carries {
             self.note_carrying();
         }
+        match self.queue_block(block, ticket) {
+            Ok(()) => Ok(block),
+            Err(why) => {
+                self.free_block(block);
+                Err(why)
+            }
+        }
+    }
+
+    /// Makes a block that is OWNED by us, and written, an item: a slot names it, and is published. Wakes nobody. On an error the
+    /// block is still OWNED by us.
+    pub(super) fn queue_block(&self, block: u32, ticket: bool) -> Result<(), PutError> {
         hit(Point::PutBeforeClaim);
         let p = match self.claim_next() {
             Claim::At(p) => p,
-            other => {
-                self.free_block(block);
-                return Err(other.error());
-            }
+            other => return Err(other.error()),
         };
         hit(Point::PutClaimed);
         // ORDER: Relaxed. Published by the FULL store, Q1; a sweeper checks it against the block's word.
@@ -166,7 +175,7 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         self.storage.block(block).word.store(queued.0, Ordering::Release);
         hit(Point::PutBlockQueued);
         self.publish(slot, p, true);
-        Ok(block)
+        Ok(())
     }
 
     /// Says once and for all that messages of this queue may name regions.
@@ -324,15 +333,20 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
 
     /// Writes `message` into a block that is OWNED by us and large enough.
     pub(super) fn write_owned(&self, block: u32, message: Message<'_>) {
-        let head = self.storage.block(block);
         let len = message.bytes.len() as u64 | if message.carries { BLOCK_CARRIES } else { 0 };
-        // ORDER: Relaxed. Published with the block's next word (Q1, Q5); a sweeper reads `link` only through its CAS on the
-        // word, whose generation is another once the block was freed.
-        head.len.store(len, Ordering::Relaxed);
-        head.link.store(u32::from(self.me), Ordering::Relaxed);
+        self.note_len(block, len);
         // SAFETY: the block is OWNED by us (our CAS in `take_block` or `take_pair`), its class takes `len` bytes and its
         // memory was committed before the CAS.
         unsafe { self.storage.write_block(block, message.bytes) };
         hit(Point::BlockWritten);
+    }
+
+    /// Writes down how long the message is in a block that is OWNED by us (with its flag), and who wrote it.
+    pub(super) fn note_len(&self, block: u32, len: u64) {
+        let head = self.storage.block(block);
+        // ORDER: Relaxed. Published with the block's next word (Q1, Q5); a sweeper reads `link` only through its CAS on the
+        // word, whose generation is another once the block was freed.
+        head.len.store(len, Ordering::Relaxed);
+        head.link.store(u32::from(self.me), Ordering::Relaxed);
     }
 }

@@ -6,6 +6,7 @@ use crate::member::MemberTable;
 use crate::prim::Ordering;
 use crate::prim::{AtomicU32, AtomicU64};
 use crate::wait::EventCount;
+use core::ptr::NonNull;
 
 /// What stands once a queue. Zeroed memory is a new queue.
 ///
@@ -185,6 +186,12 @@ pub unsafe trait Storage {
     /// The caller's member holds the block (OWNED, LEASED, or REPLIED to it), `len` fits its class, and `out` is valid for
     /// writes of `len` bytes.
     unsafe fn read_block(&self, block: u32, out: *mut u8, len: usize);
+
+    /// Where the bytes of block `block` are, in which `len` bytes fit (else a panic: callers check first), for as long as the
+    /// memory is there. `None` where they have no address that may be given away.
+    fn block_address(&self, _block: u32, _len: usize) -> Option<NonNull<u8>> {
+        None
+    }
 
     /// Makes sure that blocks `from..to` of `class` (and their replies) have memory. May cost a system call; what has memory
     /// already keeps it and its contents.

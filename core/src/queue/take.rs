@@ -25,6 +25,10 @@ pub unsafe trait Buffer {
     /// The message of `len` bytes is there; `carries` as its sender said. Called before the item is taken for good: whatever
     /// must exist before the message may go (membership in the regions it names) is done here.
     fn filled(&mut self, len: usize, carries: bool);
+
+    /// Whether an item that is leased, and lies in a block, shall not be copied: it is read where it lies
+    /// ([`Queue::lease_address`]).
+    const IN_PLACE: bool = false;
 }
 
 /// For good, or on trial.
@@ -523,6 +527,10 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
             self.commit(token);
             return Err(GetError::Corrupt);
         };
+        if B::IN_PLACE && mode == Mode::Lease {
+            hit(Point::LeaseCopied);
+            return Ok(Taken::Lease(token));
+        }
         let room = buffer.room(len);
         // SAFETY: the block is LEASED to us, `block_len` checked `len` against its class, `room` is valid for `len` bytes.
         unsafe { self.storage.read_block(block, room, len) };

@@ -466,3 +466,132 @@ fn message_that_never_fits_ends_its_batch() {
     assert_eq!(put_many(&q, &all), Err((2, PutError::TooLarge { len: most + 1, most })));
     assert_eq!(q.len(), 2);
 }
+
+/// Writes `bytes` into the loan.
+fn fill(q: &Q<'_>, loan: &LoanToken, bytes: &[u8]) {
+    assert!(bytes.len() <= loan.len());
+    let to = q.loan_address(loan).unwrap();
+    assert!(to.addr().get().is_multiple_of(256));
+    // SAFETY: the loan is ours and at least as long.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
+}
+
+/// A buffer for leases that are read in place; what lay in a slot is copied all the same.
+#[derive(Default)]
+struct Inline(Bytes);
+
+// SAFETY: as `Bytes`.
+unsafe impl Buffer for Inline {
+    const IN_PLACE: bool = true;
+
+    fn room(&mut self, len: usize) -> *mut u8 {
+        self.0.room(len)
+    }
+
+    fn filled(&mut self, len: usize, carries: bool) {
+        self.0.filled(len, carries);
+    }
+}
+
+/// Leases the next item, and what lies at its address.
+fn lease_in_place(q: &Q<'_>) -> Result<(LeaseToken, Vec<u8>), GetError> {
+    match q.try_take(Mode::Lease, true, &mut Inline::default())? {
+        Taken::Lease(token) => {
+            let (at, len) = q.lease_address(&token).unwrap();
+            // SAFETY: the lease is ours, the address is its block's, and nobody writes there.
+            let bytes = unsafe { std::slice::from_raw_parts(at.as_ptr(), len) }.to_vec();
+            Ok((token, bytes))
+        }
+        Taken::Item => unreachable!("a lease was asked for"),
+    }
+}
+
+#[test]
+fn what_is_written_into_a_loan_is_the_item() {
+    let w = world(small(2));
+    let (a, b) = (w.member(1), w.member(2));
+    for len in [0, 1, 48, 256, 257, 4096] {
+        let bytes = vec![len as u8 ^ 0x5a; len];
+        let loan = a.try_loan(len).unwrap();
+        fill(&a, &loan, &bytes);
+        assert_eq!(get(&b), Err(GetError::Empty), "nothing is put before it is published");
+        a.try_publish(loan).unwrap();
+        assert_eq!(get(&b), Ok(bytes.clone()));
+        // And read where it lies; a small one that came through a slot as well.
+        a.try_put(message(&bytes)).unwrap();
+        let (token, got) = lease_in_place(&b).unwrap();
+        assert_eq!(got, bytes);
+        b.give_back(token);
+        let (token, got) = lease_in_place(&b).unwrap();
+        assert_eq!((token.deliveries(), got), (1, bytes));
+        b.commit(token);
+    }
+    assert_eq!(in_use(&w), 0);
+}
+
+#[test]
+fn loan_can_be_published_shorter_but_not_longer() {
+    let w = world(small(2));
+    let q = w.member(1);
+    let mut loan = q.try_loan(5).unwrap();
+    fill(&q, &loan, b"abcde");
+    loan.truncate(9);
+    assert_eq!(loan.len(), 5);
+    loan.truncate(3);
+    q.try_publish(loan).unwrap();
+    assert_eq!(get(&q), Ok(b"abc".to_vec()));
+}
+
+#[test]
+fn loan_that_is_refused_is_kept() {
+    let w = world(small(1));
+    let q = w.member(1);
+    q.try_put(message(b"first")).unwrap();
+    let loan = q.try_loan(300).unwrap();
+    fill(&q, &loan, b"second");
+    let (mut loan, why) = q.try_publish(loan).unwrap_err();
+    assert_eq!(why, PutError::Full);
+    assert_eq!(get(&q), Ok(b"first".to_vec()));
+    loan.truncate(6);
+    q.try_publish(loan).unwrap();
+    let late = q.try_loan(1).unwrap();
+    q.close();
+    let (late, why) = q.try_publish(late).unwrap_err();
+    assert_eq!(why, PutError::Closed);
+    assert_eq!(q.try_loan(1), Err(PutError::Closed));
+    assert_eq!(get(&q), Ok(b"second".to_vec()));
+    assert_eq!(get(&q), Err(GetError::Closed), "a loan is no item to wait for");
+    q.return_loan(late);
+    assert_eq!(in_use(&w), 0);
+}
+
+#[test]
+fn loan_too_large_or_beyond_all_blocks_is_refused() {
+    let w = world(Options { class_bytes: 1, ..small(4) });
+    let q = w.member(1);
+    assert_eq!(q.try_loan(4097), Err(PutError::TooLarge { len: 4097, most: 4096 }));
+    let mut loans: Vec<_> = (0..3).map(|_| q.try_loan(4096).unwrap()).collect();
+    assert_eq!(q.try_loan(4096), Err(PutError::NoRoom));
+    q.return_loan(loans.pop().unwrap());
+    loans.push(q.try_loan(4096).unwrap());
+    loans.into_iter().for_each(|loan| q.return_loan(loan));
+    assert_eq!(in_use(&w), 0);
+}
+
+#[test]
+fn death_with_a_loan_frees_its_block_and_nothing_else() {
+    let w = world(small(2));
+    let (a, b) = (w.member(1), w.member(2));
+    let (dead, mine) = (a.try_loan(1000).unwrap(), b.try_loan(1000).unwrap());
+    fill(&a, &dead, b"lost");
+    fill(&b, &mine, b"kept");
+    w.family.kill(1);
+    b.sweep();
+    assert_eq!(in_use(&w), 1);
+    let mut mine = mine;
+    mine.truncate(4);
+    b.try_publish(mine).unwrap();
+    assert_eq!(get(&b), Ok(b"kept".to_vec()));
+    assert_eq!(get(&b), Err(GetError::Empty));
+    assert_eq!(in_use(&w), 0);
+}
