@@ -52,7 +52,9 @@ pub enum Woken {
 /// Implementors promise: W1 a wake begun after a word changed ends every wait that saw the old value of
 /// it; W2 a wait may end early, callers look again; W3 both hold when the word is mapped at different
 /// addresses; W4 a wait ends soon after its deadline; W5 of a light barrier in one participant and a heavy one
-/// in another, each between a store and a load, at least one of the two loads sees the other's store.
+/// in another, each between a store and a load, at least one of the two loads sees the other's store; W6 a wake of at
+/// most n, begun after a word changed, ends the waits of n sleepers that saw the old value, or of all if there are fewer, and
+/// says no more than n.
 pub unsafe trait Wait {
     /// How many words one wait can watch, at least 2.
     const MOST_WATCHES: usize = 128;

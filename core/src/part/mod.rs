@@ -10,9 +10,13 @@
 //! | `backend` | what the family's protocols need, from what the platform offers |
 //! | `threads` | lanes: taken at a thread's first use, given back at its end |
 //! | `objects` | regions: making, joining, leaving; the audit |
+//! | [`in_process`] | a platform of threads, which never die alone |
+//! | `sleepers` | its sleeping and waking |
 
 mod backend;
+pub mod in_process;
 mod objects;
+mod sleepers;
 mod system;
 mod threads;
 
@@ -329,6 +333,18 @@ impl<S: System> Family<S> {
     pub fn slots_and_lanes_in_use(&self) -> (usize, usize) {
         let registry = self.registry();
         (registry.slots_in_use(), registry.lanes_in_use())
+    }
+
+    /// The calling thread's lane, if it has one: for tests.
+    #[must_use]
+    pub fn lane(&self) -> Option<usize> {
+        threads::lane(self.inner)
+    }
+
+    /// Whether the thread that has `lane` sleeps, and nobody has woken it; `None` where only the system knows. For tests.
+    #[must_use]
+    pub fn is_asleep(&self, lane: usize) -> Option<bool> {
+        self.inner.system.is_asleep(&self.inner.tables, lane)
     }
 
     fn registry(&self) -> Registry<'static, Inner<S>> {

@@ -34,7 +34,20 @@ pub type Trace<S> = fn(&Family<S>, &Object, found: &mut dyn FnMut(RegionRef));
 /// - S6 `generation` never changes within a process, and differs from that of every ancestor that this process is a
 ///   forked copy of;
 /// - S7 `number` gives different processes that live at the same time different numbers below 2^22, or 0 to those for which
-///   it has none, and `is_gone` says `None` of 0.
+///   it has none, and `is_gone` says `None` of 0;
+/// - S8 `attach` of what `file` lent leads to the same pages as `base` does: what is written through one is read through all;
+/// - S9 `commit` and `commit_more` of what is not in the arena, or what the system could not honour, are errors, and the arena is
+///   as good as before;
+/// - S10 `identity` tells a process from every other that had or will have its number: `is_gone` says `Some(true)` of a
+///   number with an identity that its present process does not have;
+/// - S11 `life` says [`Life::Marked`] of a life word that was held by a thread of a process that the system has reported gone;
+/// - S12 `life` says [`Life::Held`] from `hold_life` to `release_life`, then [`Life::Free`], and the word can be held again;
+/// - S13 `now` never goes back, and is one clock for all processes of the arena;
+/// - S14 `await_gone` returns once the process is gone, and while it is not, no sooner than after a good part of a backstop;
+/// - S15 `random` gives numbers that differ between calls and processes, but for one chance in 2^64.
+///
+/// [`in_process`](super::in_process) keeps them where nobody dies alone: then nothing is ever said to be gone or marked.
+/// `cargo verify conformance` holds every platform to each of them.
 #[allow(clippy::len_without_is_empty)] // an arena is never empty
 pub unsafe trait System: Sized + Send + Sync + 'static {
     /// What the system says when it refuses something.
@@ -88,7 +101,7 @@ pub unsafe trait System: Sized + Send + Sync + 'static {
     /// Bytes in a page: what offsets and lengths are multiples of.
     fn page(&self) -> u64;
 
-    /// Commits a range that the caller owns alone; after an error none of it is committed.
+    /// Commits a range that the caller owns alone; after an error none of it may be used.
     ///
     /// # Errors
     ///
@@ -127,6 +140,13 @@ pub unsafe trait System: Sized + Send + Sync + 'static {
 
     /// Wakes at most `most` sleepers on `word`; says how many it woke.
     fn wake(&self, tables: &Tables<'_>, word: &AtomicU32, most: u32) -> u32;
+
+    /// Whether the thread that has `lane` sleeps in [`wait`](Self::wait), or is about to and will hear every later wake, and
+    /// nobody has woken it; `None` where only the system knows. For tests.
+    fn is_asleep(&self, tables: &Tables<'_>, lane: usize) -> Option<bool> {
+        let _ = (tables, lane);
+        None
+    }
 
     /// Now, by the clock that deadlines are points of: the same in every process.
     fn now() -> Deadline;
