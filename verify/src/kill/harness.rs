@@ -263,8 +263,7 @@ impl Harness {
             let bits = self.planner.rarest(&self.tally.at);
             life.rare.iter().zip(bits).for_each(|(word, bits)| word.store(bits, Ordering::Relaxed));
         }
-        let stop = plan.stop.filter(|_| system::STOPS);
-        life.stop.store(stop.map_or(0, |point| point as u32 + 1), Ordering::Relaxed);
+        life.stop.store(plan.stop.map_or(0, |point| point as u32 + 1), Ordering::Relaxed);
         life.seed.store(self.dice.any(), Ordering::Relaxed);
         let threads = self.orders.threads && !steady && self.dice.below(3) == 0;
         life.threads.store(u32::from(threads), Ordering::Relaxed);

@@ -2,7 +2,6 @@
 
 use super::board::POINT_WORDS;
 use super::dice::Dice;
-use super::system;
 use super::targets::{Script, Target, is_closing, target, targets};
 use offspring_core::points::Point;
 
@@ -33,11 +32,9 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// Over all points that can be come to here: those that need a process that stops, only where one can.
+    /// Over all points that there are here.
     pub fn new(dice: Dice) -> Self {
-        let mut targets = targets();
-        targets.retain(|target| system::STOPS || target.stop.is_none());
-        Self { dice, targets }
+        Self { dice, targets: targets() }
     }
 
     /// The points to be died at.

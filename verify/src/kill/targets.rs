@@ -1,5 +1,6 @@
 //! Which points are to be died at, what leads a process to each of them, and which death makes another point possible.
 
+use super::system;
 use offspring_core::points::Point;
 
 /// What a victim does with its life.
@@ -100,6 +101,8 @@ pub fn target(point: Point) -> Option<Target> {
         "join" => (Script::Leave, 1),
         "leave" | "lane" => (Script::Leave, 1),
         "sem" => (Script::Semaphore, 8),
+        // Where the system has futexes nobody parks.
+        "park" if system::PARKS => (Script::Wait, 4),
         _ => return None,
     };
     const PUT: Script = Script::Put;
@@ -143,6 +146,8 @@ pub fn target(point: Point) -> Option<Target> {
             (script, 1, &[(P::SemSettled, Script::Semaphore), (P::SemRecorded, Script::Semaphore)])
         }
         P::SemMemberFreed | P::SemSwept => (script, 2, &[]),
+        // Passed by whoever tells a death.
+        P::ParkCleared => (Script::Sweep, 2, &[]),
         P::MemberJoined => (Script::Region, 3, &[]),
         _ => (script, visits, &[]),
     };

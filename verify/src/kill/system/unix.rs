@@ -17,8 +17,8 @@ pub fn borrow(file: &OwnedFile) -> BorrowedFile<'_> {
     file.as_fd()
 }
 
-/// Whether a process can stop itself, and be let go on.
-pub const STOPS: bool = true;
+/// Whether sleepers park: the kernel has futexes, so nobody does, and the points of parking are not passed.
+pub const PARKS: bool = false;
 
 /// The signal that tells of a kill.
 pub const KILLED: i32 = libc::SIGKILL;

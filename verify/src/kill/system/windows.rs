@@ -1,4 +1,4 @@
-//! Windows: children that are executed, ends by exit codes, a section in memory. Nobody forks, and nobody stops.
+//! Windows: children that are executed, ends by exit codes, a section in memory. Nobody forks, and who is to stop pauses.
 
 use super::News;
 use offspring_core::prim::{AtomicU64, Ordering};
@@ -26,8 +26,11 @@ pub fn borrow(file: &OwnedFile) -> BorrowedFile<'_> {
     file.as_handle()
 }
 
-/// Whether a process can stop itself, and be let go on.
-pub const STOPS: bool = false;
+/// Whether sleepers park: there is no futex between processes.
+pub const PARKS: bool = true;
+
+/// How long a process that is to stop lets others go on.
+const PAUSE: Duration = Duration::from_millis(15);
 
 /// The signal that tells of a kill.
 pub const KILLED: i32 = signal::KILL;
@@ -133,8 +136,11 @@ impl Children {
     }
 }
 
-/// Stops this process until another lets it go on: nobody is asked to, see [`STOPS`].
-pub fn stop_self() {}
+/// Lets others go on for a while: long enough for one of them to be killed, or to change its mind. Nobody is told, as no process is
+/// asked here to let another go on.
+pub fn stop_self() {
+    std::thread::sleep(PAUSE);
+}
 
 /// Kills this process.
 pub fn kill_self() {
