@@ -17,6 +17,13 @@ fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().unwrap()
 }
 
+/// As `pool`, for many panics: a backtrace of each would fill the tests' log.
+fn silent(workers: usize) -> Pool {
+    watchdog(120);
+    let silence = |()| std::panic::set_hook(Box::new(|_| {}));
+    Pool::builder().workers(workers).initialiser(silence, ()).build().unwrap()
+}
+
 fn square(n: u64) -> u64 {
     n * n
 }
@@ -29,6 +36,11 @@ fn odd_panics(n: u64) -> u64 {
 fn nap(millis: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(millis));
     millis
+}
+
+/// Ends once it is told what to return.
+fn told(go: Queue<u64>) -> u64 {
+    go.get().unwrap()
 }
 
 /// Runs until it is killed.
@@ -112,7 +124,7 @@ fn panic_is_told_and_costs_nothing_else() {
 
 #[test]
 fn map_runs_all_and_tells_the_first_error() {
-    let pool = pool(2);
+    let pool = silent(2);
     let error = pool.map(odd_panics, 0..100).unwrap_err();
     assert_eq!(error.panic().unwrap().message(), "1 is odd");
     let stats = pool.stats();
@@ -121,7 +133,7 @@ fn map_runs_all_and_tells_the_first_error() {
 
 #[test]
 fn imap_gives_each_error_in_its_place() {
-    let pool = pool(2);
+    let pool = silent(2);
     for (n, result) in pool.imap(odd_panics, 0..1000).enumerate() {
         let n = n as u64;
         match result {
@@ -147,10 +159,13 @@ fn input_is_taken_as_it_is_needed() {
 #[test]
 fn next_timeout_passes_and_the_value_still_comes() {
     let pool = pool(1);
-    let mut results = pool.imap(nap, [300, 0]);
+    let go = Queue::<u64>::bounded(2).unwrap();
+    let mut results = pool.imap(told, [go.clone(), go.clone()]);
     let early = results.next_timeout(Duration::from_millis(10)).unwrap().unwrap_err();
     assert!(early.is_not_ready());
+    go.put(300).unwrap();
     assert_eq!(results.next().unwrap().unwrap(), 300);
+    go.put(0).unwrap();
     assert_eq!(results.next().unwrap().unwrap(), 0);
     assert!(results.next().is_none());
 }
@@ -158,10 +173,12 @@ fn next_timeout_passes_and_the_value_still_comes() {
 #[test]
 fn get_timeout_does_not_end_the_task() {
     let pool = pool(1);
-    let task = pool.submit(nap, 300).unwrap();
+    let go = Queue::<u64>::bounded(1).unwrap();
+    let task = pool.submit(told, go.clone()).unwrap();
     assert!(task.get_timeout(Duration::from_millis(10)).unwrap_err().is_not_ready());
     assert_eq!(task.is_successful(), None);
     assert!(task.try_get().unwrap_err().is_not_ready());
+    go.put(300).unwrap();
     assert_eq!(task.get().unwrap(), 300);
     assert_eq!(task.get().unwrap(), 300, "as often as one likes");
     assert_eq!((task.is_successful(), task.is_ready()), (Some(true), true));
@@ -351,13 +368,14 @@ fn initialiser_that_fails_is_an_error_of_the_construction() {
 
 #[test]
 fn worker_is_replaced_after_so_many_tasks() {
+    watchdog(120);
+    let who = |_: u64| (std::process::id(), offspring::process::current().name());
     for most in 1..=10 {
         let pool = Pool::builder().workers(3).max_tasks_per_child(most).build().unwrap();
-        let pids = pool.map(pid, 0..100).unwrap();
-        let different: HashSet<_> = pids.iter().collect();
-        for worker in &different {
-            let did = pids.iter().filter(|pid| pid == worker).count();
-            assert!(did <= most as usize, "{did} of {most}");
+        let ran = pool.map(who, 0..100).unwrap();
+        for worker in ran.iter().collect::<HashSet<_>>() {
+            let did = ran.iter().filter(|by| *by == worker).count();
+            assert!(did <= most as usize, "{worker:?} did {did} of {most}: {ran:?}");
         }
     }
 }
@@ -372,21 +390,28 @@ fn closing_with_short_lived_workers_finishes() {
 }
 
 #[test]
-fn no_more_tasks_run_at_once_than_there_are_workers() {
+fn as_many_tasks_run_at_once_as_there_are_workers() {
     let pool = pool(3);
-    let running = Queue::<i32>::bounded(64).unwrap();
-    let work = |queue: Queue<i32>| {
-        queue.put(1).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
-        queue.put(-1).unwrap();
+    let (running, go) = (Queue::<i32>::bounded(64).unwrap(), Queue::<()>::bounded(64).unwrap());
+    let work = |(running, go): (Queue<i32>, Queue<()>)| {
+        running.put(1).unwrap();
+        go.get().unwrap();
+        running.put(-1).unwrap();
     };
-    pool.map(work, (0..12).map(|_| running.clone())).unwrap();
-    let (mut now, mut most) = (0, 0);
-    for _ in 0..24 {
-        now += running.get().unwrap();
-        most = most.max(now);
+    let task = pool.submit_map(work, (0..12).map(|_| (running.clone(), go.clone()))).unwrap();
+    // Each that runs waits for the others; no fourth begins.
+    let three: Vec<_> = (0..3).map(|_| running.get().unwrap()).collect();
+    assert_eq!(three, [1; 3]);
+    for _ in 0..12 {
+        go.put(()).unwrap();
     }
-    assert_eq!((now, most), (0, 3));
+    task.get().unwrap();
+    let mut now = 3;
+    for _ in 0..21 {
+        now += running.get().unwrap();
+        assert!((0..=3).contains(&now), "{now} ran at once");
+    }
+    assert_eq!(now, 0);
 }
 
 #[test]

@@ -252,7 +252,9 @@ impl State {
         let mut removed = false;
         while index < self.workers.len() {
             let worker = &mut self.workers[index];
-            if worker.ended.is_none() && !is_gone(hub, worker) {
+            // Of one that was killed before it was in the family, nothing but this wait for its end tells.
+            let killed = self.phase == Phase::Terminated && worker.is_born();
+            if worker.ended.is_none() && !killed && !is_gone(hub, worker) {
                 index += 1;
                 continue;
             }
