@@ -59,6 +59,7 @@ pub use init::{Main, init};
 pub use pool::Pool;
 pub use process::Process;
 pub use queue::Queue;
+pub use value::Plain;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Which leases a thread took: each of them holds its thread's mark for the queue, wherever it goes and ends, so the mark's
 /// count is theirs and one.
-struct Mark {
+pub(super) struct Mark {
     region: RegionRef,
     generation: u32,
 }
@@ -39,7 +39,7 @@ pub(super) fn held_by_this_thread(region: RegionRef) -> i64 {
 }
 
 /// The calling thread's mark for a queue. `None` in a thread that is ending: there nobody is left to wait for itself.
-fn mark(region: RegionRef, generation: u32) -> Option<Arc<Mark>> {
+pub(super) fn mark(region: RegionRef, generation: u32) -> Option<Arc<Mark>> {
     let find = |marks: &RefCell<Vec<Arc<Mark>>>| {
         let mut marks = marks.borrow_mut();
         let known =

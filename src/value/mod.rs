@@ -10,10 +10,12 @@
 
 mod bytes;
 mod file;
+pub(crate) mod plain;
 mod wire;
 
 pub(crate) use bytes::Bytes;
 pub use file::Passed;
+pub use plain::Plain;
 pub(crate) use wire::VERSION as WIRE_VERSION;
 
 use crate::error::{Error, Kind, Result, Subject};

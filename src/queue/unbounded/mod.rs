@@ -10,8 +10,8 @@ use crate::value::Bytes;
 use offspring_core::prim::{AtomicU32, Ordering};
 use offspring_core::process::ProcessRef;
 use offspring_core::queue::{
-    Answer, Chain, Corrupt, GetError, LeaseToken, Mapped, Message, Mode, NoMemory, PutError, Queue,
-    Replied, ReplyError, Taken, TicketToken,
+    Answer, Buffer, Chain, Corrupt, GetError, LeaseToken, Mapped, Message, Mode, NoMemory,
+    PutError, Queue, Replied, ReplyError, Taken, TicketToken,
 };
 use offspring_core::wait::EventCount;
 use std::cell::Cell;
@@ -22,6 +22,9 @@ pub(super) enum Stored {
     Ring(Mapped<Pages>),
     Chain(Box<Rings>),
 }
+
+/// A bounded queue as core sees it.
+pub(super) type Ring<'a> = Queue<'a, Mapped<Pages>, Family>;
 
 /// A queue as one thread uses it.
 pub(crate) struct Core<'a> {
@@ -163,6 +166,15 @@ impl<'a> Core<'a> {
         Chain::new(rings, &self.at.family, self.me, seat(self.me)).try_put(message)
     }
 
+    /// The ring itself, if it is one and no chain.
+    #[inline(always)]
+    pub(super) fn ring(&self) -> Option<Ring<'a>> {
+        match &self.at.storage {
+            Stored::Ring(ring) => Some(Queue::new(ring, &self.at.family, self.me)),
+            Stored::Chain(_) => None,
+        }
+    }
+
     pub(super) fn try_put_many(&self, messages: &[Message<'_>]) -> Result<(), (usize, PutError)> {
         both!(self, queue => queue.try_put_many(messages))
     }
@@ -172,11 +184,11 @@ impl<'a> Core<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn try_take(
+    pub(super) fn try_take<B: Buffer>(
         &self,
         mode: Mode,
         thorough: bool,
-        buffer: &mut Bytes,
+        buffer: &mut B,
     ) -> Result<Taken, GetError> {
         match &self.at.storage {
             Stored::Ring(ring) if self.at.senders.is_none() => {
@@ -188,11 +200,11 @@ impl<'a> Core<'a> {
 
     /// From a chain, or a channel; apart, so that the bounded queue's way stays short.
     #[inline(never)]
-    fn take_elsewhere(
+    fn take_elsewhere<B: Buffer>(
         &self,
         mode: Mode,
         thorough: bool,
-        buffer: &mut Bytes,
+        buffer: &mut B,
     ) -> Result<Taken, GetError> {
         match both!(self, queue => queue.try_take(mode, thorough, buffer)) {
             Err(GetError::Empty) if self.ends_now() => {
