@@ -121,6 +121,23 @@ impl PidFd {
         }
     }
 
+    /// How it ended, as `waitpid` tells it, if it has ended and its parent has not reaped it. `None` also where the system does
+    /// not say.
+    pub(crate) fn status_of_zombie(&self) -> Option<i32> {
+        let stat = stat(self.pid).filter(|stat| stat.ended)?;
+        let status = stat.status?;
+        // Whoever may not see it is shown a zero; whoever may sees where this link leads, too.
+        if status == 0 && fs::read_link(format!("/proc/{}/ns/user", self.pid)).is_err() {
+            return None;
+        }
+        let same = match self.identity & INODE {
+            0 => stat.started << 1 == self.identity,
+            // It can still be signalled, so nobody else has its number yet.
+            _ => self.send_signal(0).is_ok(),
+        };
+        same.then_some(status)
+    }
+
     /// Sends `signal` to it, and to no other process that may have its number by now.
     ///
     /// Where the system refuses pidfds, its identity is checked first; it may end between the two.
@@ -264,6 +281,8 @@ pub(crate) struct Stat {
     pub(crate) ended: bool,
     /// When it started, in ticks since the boot.
     started: u64,
+    /// Of one that has ended: how. Zero, too, for whoever may not look.
+    status: Option<i32>,
 }
 
 /// See proc_pid_stat(5). The second field, the program's name, may hold anything.
@@ -272,9 +291,10 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let state = fields.next()?;
     let threads: u64 = fields.nth(16)?.parse().ok()?;
     let started = fields.nth(1)?.parse().ok()?;
+    let status = fields.nth(29).and_then(|field| field.parse().ok());
     // The first thread of a process may be a zombie long before the others end.
     let letter = state.chars().next()?;
-    Some(Stat { letter, ended: matches!(letter, 'Z' | 'X' | 'x') && threads <= 1, started })
+    Some(Stat { letter, ended: matches!(letter, 'Z' | 'X' | 'x') && threads <= 1, started, status })
 }
 
 pub(crate) fn stat(pid: u32) -> Option<Stat> {
@@ -318,11 +338,14 @@ mod tests {
                 "12 (a) R (b) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 {threads} 18 777 20"
             )
         };
-        let parsed = |letter, ended| Some(Stat { letter, ended, started: 777 });
+        let parsed = |letter, ended| Some(Stat { letter, ended, started: 777, status: None });
         assert_eq!(parse_stat(&text("S", 1)), parsed('S', false));
         assert_eq!(parse_stat(&text("Z", 1)), parsed('Z', true));
         assert_eq!(parse_stat(&text("Z", 3)), parsed('Z', false), "other threads live");
         assert_eq!(parse_stat("12 (a"), None);
+        let between = (23..52).map(|field| format!(" {field}")).collect::<String>();
+        let killed = parse_stat(&format!("{}{between} 9", text("Z", 1).trim_end_matches(" 20")));
+        assert_eq!(killed.and_then(|stat| stat.status), Some(9));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! pidfd (Linux 6.15), else it is [`ExitStatus::Unknown`]. Nobody waits for a child that is gone.
 
 use crate::error::errno;
+use crate::futex;
 use crate::start::Child;
 use offspring_core::wait::Deadline;
 use std::fmt;
@@ -105,6 +106,10 @@ pub fn wait(child: &Child) -> ExitStatus {
                 return status;
             }
             let _ = child.process.wait_gone(None);
+            reported.wait(Some(futex::now().after(SOON)));
+            if let Some(status) = try_wait(child) {
+                return status;
+            }
             reported.wait(None);
             continue;
         }
@@ -149,8 +154,11 @@ pub fn wait_deadline(child: &Child, until: Deadline) -> Option<ExitStatus> {
             return try_wait(child);
         }
         if let Some(reported) = &child.reported {
-            reported.wait(Some(until));
-            return try_wait(child);
+            reported.wait(Some(until.min(futex::now().after(SOON))));
+            return try_wait(child).or_else(|| {
+                reported.wait(Some(until));
+                try_wait(child)
+            });
         }
     }
 }
@@ -178,7 +186,10 @@ pub fn wait_any(children: &[&Child]) -> Option<usize> {
             // One that has ended, and whose status is still on its way.
             for child in children.iter().filter(|child| child.process.is_gone()) {
                 if let Some(reported) = &child.reported {
-                    reported.wait(None);
+                    reported.wait(Some(futex::now().after(SOON)));
+                    if try_wait(child).is_none() {
+                        reported.wait(None);
+                    }
                 }
             }
         }
@@ -186,6 +197,10 @@ pub fn wait_any(children: &[&Child]) -> Option<usize> {
 }
 
 const RECHECK_MILLIS: i32 = 20;
+
+/// A server that serves has told how a fork ended within so many nanoseconds. After that the fork itself is looked at:
+/// while its server is stopped, it lies there unreaped.
+const SOON: u64 = 5_000_000;
 
 /// What `waitid` found.
 enum Found {
@@ -203,7 +218,11 @@ fn reap(child: &Child) -> Option<ExitStatus> {
                 .process
                 .is_gone()
                 .then(|| kept_by_kernel(child).unwrap_or(ExitStatus::Unknown)),
-            told => told,
+            Some(told) => Some(told),
+            None if child.process.is_gone() => {
+                child.process.status_of_zombie().map(ExitStatus::from_wait_status)
+            }
+            None => None,
         };
     }
     let found = match child.process.fd() {

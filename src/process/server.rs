@@ -12,10 +12,11 @@ use crate::init::How;
 use crate::sys::forkserver::{self, Client, Served, Server};
 use crate::sys::{self, Armed, Lifeline, LifelineEnd, OwnedFile};
 use offspring_core::points::{Point, hit};
+use offspring_core::prim::{AtomicBool, Ordering};
 use offspring_core::process::ProcessRef;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// What tells the servers of one process apart.
@@ -39,11 +40,39 @@ struct Running {
     key: Key,
     client: Client,
     process: sys::Child,
+    /// Once that is known: whether it can serve, and else why not. Nobody waits for it under the lock of `SERVERS`, as the server
+    /// may be stopped, or its initialiser hang, and this process is to end all the same.
+    ready: OnceLock<Result<(), String>>,
+    /// This process ends, and ended it.
+    over: AtomicBool,
     /// It ends when these are closed.
     _lifeline: (Lifeline, LifelineEnd),
 }
 
 impl Running {
+    /// Waits until it serves. Whoever asks is told the same.
+    fn await_ready(self: &Arc<Self>) -> Result<()> {
+        let ready = self.ready.get_or_init(|| {
+            let why = match self.client.await_ready() {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(why)) => why.trim_end().to_owned(),
+                Err(error) if error.is_peer_gone() => {
+                    let status = self.wait();
+                    format!("it {status} before it served (see what it wrote to stderr)")
+                }
+                Err(error) => {
+                    let _ = self.process.pidfd().send_signal(sys::signal::KILL);
+                    error.to_string()
+                }
+            };
+            self.wait();
+            Err(why)
+        });
+        let Err(why) = ready else { return Ok(()) };
+        servers().retain(|one| !Arc::ptr_eq(one, self));
+        Err(Error::new(Kind::ParticipantLost, Subject::None, format!("start a fork server: {why}")))
+    }
+
     /// Waits until it has ended, and takes back what it held.
     fn wait(&self) -> sys::ExitStatus {
         let status = sys::status::wait(&self.process);
@@ -62,6 +91,12 @@ fn servers() -> MutexGuard<'static, Vec<Arc<Running>>> {
 
 /// The server for `context`, started if there is none, and not `but` that one, which is gone. One is started at a time.
 fn running(context: &Context, but: Option<&Arc<Running>>) -> Result<Arc<Running>> {
+    let running = found_or_started(context, but)?;
+    running.await_ready()?;
+    Ok(running)
+}
+
+fn found_or_started(context: &Context, but: Option<&Arc<Running>>) -> Result<Arc<Running>> {
     let key = Key::of(context)?;
     let mut servers = servers();
     if let Some(gone) = but
@@ -80,6 +115,7 @@ fn running(context: &Context, but: Option<&Arc<Running>>) -> Result<Arc<Running>
     Ok(running)
 }
 
+/// Starts one, which is not ready yet.
 fn start(key: Key, context: &Context) -> Result<Running> {
     let failed = |error| Error::caused(Kind::Os, Subject::None, "start a fork server", error);
     let (client, files) = forkserver::pair().map_err(failed)?;
@@ -88,20 +124,8 @@ fn start(key: Key, context: &Context) -> Result<Running> {
     let threads = if matches!(how, How::Test(_)) { 2 } else { 1 };
     let work = Work::Serve { warm: key.warm, threads };
     let (process, lifeline) = start::execute_server(how, context, work, files)?;
-    let running = Running { key, client, process, _lifeline: lifeline };
-    let refused = |why: String| {
-        running.wait();
-        Err(Error::new(Kind::ParticipantLost, Subject::None, format!("start a fork server: {why}")))
-    };
-    match running.client.await_ready() {
-        Ok(Ok(())) => Ok(running),
-        Ok(Err(why)) => refused(why.trim_end().to_owned()),
-        Err(error) if error.is_peer_gone() => {
-            let status = running.wait();
-            refused(format!("it {status} before it served (see what it wrote to stderr)"))
-        }
-        Err(error) => Err(failed(error)),
-    }
+    let (ready, over) = (OnceLock::new(), AtomicBool::new(false));
+    Ok(Running { key, client, process, ready, over, _lifeline: lifeline })
 }
 
 /// Sees to it that there is one.
@@ -150,6 +174,10 @@ pub(super) fn launch(context: &Context, prepared: Prepared, work: Work) -> Resul
                 return Ok(children::enter(name, daemon, record, process, (lifeline, end)));
             }
             // The lifeline's end goes before it was told anything: whoever was forked ends without having begun.
+            // ORDER: Relaxed. A flag of its own; it was set before the server was ended, which this thread was told by the system.
+            Err(error) if error.is_peer_gone() && server.over.load(Ordering::Relaxed) => {
+                return Err(failed(error));
+            }
             Err(error) if error.is_peer_gone() && attempts > 0 => {
                 attempts -= 1;
                 server = running(context, Some(&server))?;
@@ -162,22 +190,25 @@ pub(super) fn launch(context: &Context, prepared: Prepared, work: Work) -> Resul
 /// Ends the server for `context`, if there is one.
 pub(super) fn end_one(context: &Context) -> Result<()> {
     let key = Key::of(context)?;
-    end(|running| running.key == key);
+    end(|running| running.key == key, false);
     Ok(())
 }
 
-/// Ends this process's servers, once its children have ended.
+/// Ends this process's servers, once its children have ended. A thread that waits for one of them meanwhile, or for an answer, is
+/// told that it is gone.
 pub(super) fn end_all() {
-    end(|_| true);
+    end(|_| true, true);
 }
 
 /// A parent's, in a fork of it, are neither used nor closed here.
-fn end(which: impl Fn(&Running) -> bool) {
+fn end(which: impl Fn(&Running) -> bool, over: bool) {
     let generation = sys::generation();
     let ended: Vec<_> = servers()
         .extract_if(.., |running| running.key.generation == generation && which(running))
         .collect();
     for running in &ended {
+        // ORDER: Relaxed, as in `launch`.
+        running.over.store(over, Ordering::Relaxed);
         running.client.finish();
     }
     let until = sys::now().after(GRACE.as_nanos() as u64);

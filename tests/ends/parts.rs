@@ -1,9 +1,21 @@
 //! The programs that the cases start.
 
+#[cfg(unix)]
+use offspring::process::{Context, StartMethod};
 use offspring::{Process, Queue};
+#[cfg(unix)]
+use offspring_os_unix::pidfd::PidFd;
+#[cfg(unix)]
 use offspring_os_unix::start::{Fork, fork};
+#[cfg(unix)]
+use offspring_os_unix::state::{self, State};
+#[cfg(unix)]
 use offspring_os_unix::{at_exit, status};
+#[cfg(windows)]
+use offspring_os_windows::at_exit;
 use std::process::Command;
+#[cfg(unix)]
+use std::sync::mpsc;
 
 /// The environment variable that says which part to run; children inherit it.
 pub const PART: &str = "OFFSPRING_TEST_PART";
@@ -30,6 +42,7 @@ pub fn run(part: &str) {
             panic!("main panics");
         }
         "daemon" => last.0 = Some(daemon(ready)),
+        #[cfg(unix)]
         "stubborn daemon" => last.0 = Some(daemon(ignore_term)),
         "grandchild" => println!("value: {}", child(have_child).join().unwrap()),
         "tree" => {
@@ -42,7 +55,9 @@ pub fn run(part: &str) {
             queue.get().unwrap();
             std::process::abort();
         }
+        #[cfg(unix)]
         "fork beside a child" => fork_beside_a_child(),
+        #[cfg(unix)]
         "fork" => fork_with_handles(),
         "detach" => {
             detach();
@@ -58,8 +73,31 @@ pub fn run(part: &str) {
             child(say).join().unwrap();
         }
         "echo" => println!("{}", line()),
+        #[cfg(unix)]
         "ignore SIGCHLD" => ignore_children(),
         "exit handler" => child(register_exit_handler).join().unwrap(),
+        #[cfg(unix)]
+        "ask a stopped server" => {
+            stop(server_pid());
+            beside_a_thread_that(libc::SYS_recvmsg, || drop(server().spawn(|()| (), ())));
+            println!("main ends");
+        }
+        #[cfg(unix)]
+        "await a stopped server" => {
+            let warm = server().warmed_by(stop_here);
+            beside_a_thread_that(libc::SYS_recvmsg, move || drop(warm.start_server()));
+            println!("main ends");
+        }
+        #[cfg(unix)]
+        "child of a stopped server" => {
+            let queue = Queue::bounded(1).unwrap();
+            let child = server().spawn(|queue: Queue<()>| queue.put(()).unwrap(), queue.clone());
+            let process = PidFd::open(child.unwrap().pid()).unwrap();
+            stop(server_pid());
+            queue.get().unwrap();
+            assert!(process.wait_gone(None));
+            println!("main ends");
+        }
         _ => panic!("no such part: {part}"),
     }
 }
@@ -120,6 +158,7 @@ fn ready(queue: Queue<()>) {
     park();
 }
 
+#[cfg(unix)]
 fn ignore_term(queue: Queue<()>) {
     // SAFETY: a signal that is ignored runs nothing.
     unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
@@ -153,6 +192,7 @@ fn daemon_ready(_: ()) {
     park();
 }
 
+#[cfg(unix)]
 fn fork_beside_a_child() {
     let queue = Queue::bounded(1).unwrap();
     let child = Process::spawn(child_ready, queue.clone()).unwrap();
@@ -169,12 +209,14 @@ fn fork_beside_a_child() {
     }
 }
 
+#[cfg(unix)]
 fn child_ready(queue: Queue<()>) {
     println!("child ready");
     queue.put(()).unwrap();
     park();
 }
 
+#[cfg(unix)]
 fn fork_with_handles() {
     let queue = Queue::<String>::bounded(1).unwrap();
     Process::spawn(
@@ -248,6 +290,7 @@ fn register_exit_handler(_: ()) {
     println!("function");
 }
 
+#[cfg(unix)]
 fn ignore_children() {
     // SAFETY: a signal that is ignored runs nothing.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
@@ -255,4 +298,49 @@ fn ignore_children() {
     let endless = child(|()| park());
     endless.kill().unwrap();
     println!("{}", endless.join().map(|()| "a value").unwrap_err());
+}
+
+#[cfg(unix)]
+fn server() -> Context {
+    Context::new(StartMethod::Forkserver).unwrap()
+}
+
+#[cfg(unix)]
+fn server_pid() -> u32 {
+    server().spawn(|()| std::os::unix::process::parent_id(), ()).unwrap().join().unwrap()
+}
+
+#[cfg(unix)]
+fn stop(pid: u32) {
+    let process = PidFd::open(pid).unwrap();
+    process.send_signal(libc::SIGSTOP).unwrap();
+    while state::of(&process) != Some(State::Stopped) {
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(unix)]
+fn stop_here() {
+    // SAFETY: takes an integer.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+/// Comes back once a thread that runs `body` sleeps in `call`.
+#[cfg(unix)]
+fn beside_a_thread_that(call: libc::c_long, body: impl FnOnce() + Send + 'static) {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        // SAFETY: takes nothing.
+        tell.send(unsafe { libc::gettid() }).unwrap();
+        body();
+    });
+    let thread = told.recv().unwrap();
+    let call = call.to_string();
+    let sleeps = || {
+        let now = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap();
+        now.split(' ').next() == Some(&call)
+    };
+    while !sleeps() {
+        std::thread::yield_now();
+    }
 }
