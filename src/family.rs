@@ -62,6 +62,22 @@ pub fn in_use() -> Result<InUse> {
     Ok(InUse { regions: family.regions_in_use(), processes, lanes })
 }
 
+/// The calling thread's place in the family, by which [`is_asleep`] knows it: for tests.
+#[doc(hidden)]
+#[must_use]
+pub fn place() -> Option<u32> {
+    let family = family().ok()?;
+    family.enter().ok()?;
+    family.lane().and_then(|lane| u32::try_from(lane).ok())
+}
+
+/// Whether the thread at a place sleeps in the library, and nobody has woken it; `None` where only the system knows: for tests.
+#[doc(hidden)]
+#[must_use]
+pub fn is_asleep(place: u32) -> Option<bool> {
+    family().ok()?.is_asleep(place as usize)
+}
+
 /// Says how to find the references in each kind of object, before there is any.
 fn register_kinds() {
     crate::process::register_kinds();

@@ -52,7 +52,9 @@ mod value;
 
 pub use error::{Error, Refused, Result};
 #[doc(hidden)]
-pub use family::{InUse as __InUse, in_use as __in_use};
+pub use family::{
+    InUse as __InUse, in_use as __in_use, is_asleep as __is_asleep, place as __place,
+};
 #[doc(hidden)]
 pub use init::__test_entry;
 pub use init::{Main, init};

@@ -291,6 +291,14 @@ impl<'a, P: Spots> Lot<'a, P> {
         self.spots.spot(lane).is_some_and(|spot| spot.word.load(Ordering::Acquire) & STATE != 0)
     }
 
+    /// Whether somebody is recorded as asleep in `lane`, and no waker has chosen it: each later wake of its words finds it. For
+    /// tests.
+    pub fn is_unwoken(&self, lane: usize) -> bool {
+        // ORDER: Acquire, K2.
+        let word = self.spots.spot(lane).map_or(0, |spot| spot.word.load(Ordering::Acquire));
+        word & STATE == PARKED
+    }
+
     fn clear_bit(&self, lane: usize, name: u64) {
         if name != 0 {
             let (bits, bit) = self.bit(lane, name);
@@ -392,9 +400,14 @@ mod tests {
         }
         assert_eq!(yard.wake(64, 1, 0).0, 0);
         for parked in parked {
+            assert!(yard.lot().is_parked(parked.lane) && !yard.lot().is_unwoken(parked.lane));
             assert!(yard.lot().unpark(parked));
         }
+        assert!(
+            yard.lot().is_unwoken(5) && !yard.lot().is_unwoken(6) && !yard.lot().is_unwoken(100)
+        );
         assert!(!yard.lot().unpark(other));
+        assert!(!yard.lot().is_unwoken(5));
     }
 
     #[test]

@@ -171,6 +171,10 @@ unsafe impl System for Windows {
         self.parking(tables).wake(word, most, from as usize)
     }
 
+    fn is_asleep(&self, tables: &Tables<'_>, lane: usize) -> Option<bool> {
+        Some(self.parking(tables).is_asleep(lane))
+    }
+
     fn now() -> Deadline {
         clock::now()
     }

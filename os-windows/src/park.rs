@@ -241,6 +241,12 @@ impl<'a> Parking<'a> {
         self.name(word).map_or(0, |name| self.lot().wake(name, most, from, &mut bell))
     }
 
+    /// Whether the thread of `lane` sleeps, or is about to, and no waker has chosen it.
+    #[must_use]
+    pub fn is_asleep(&self, lane: usize) -> bool {
+        self.lot().is_unwoken(lane)
+    }
+
     /// Makes `lane` ready for the calling thread, which has taken it, and holds its life word; `false` if it has no event.
     #[must_use]
     pub fn hold(&self, lane: usize) -> bool {
