@@ -4,52 +4,30 @@
 //! cargo run --release --example wordcount [PATH] [--workers N] [--kill] [--check]
 //! ```
 //!
-//! The paths go through a queue; a worker takes one on lease, counts, and replies. A worker that is killed in between
-//! loses nothing: its file goes to another, marked. `--kill` kills workers at random moments and starts others, going round the
-//! files until 20 died *holding a lease*; `--check` counts again in this process alone and compares.
+//! The files are tasks of a pool. A worker that is killed in the middle of one costs nothing but time: the pool starts another, and gives
+//! the file to the next (`retry`); its counts count once. `--kill` kills workers at random moments, going round the files
+//! until 20 died *at work*; `--check` counts again in this process alone and compares.
 
 mod chaos;
 mod count;
 mod files;
 
-use chaos::Team;
+use chaos::kill_workers;
 use count::{Counts, count_file};
 use indicatif::{ProgressBar, ProgressStyle};
-use offspring::queue::Ticket;
-use offspring::{Process, Queue};
-use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use offspring::Pool;
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// Workers that must have died with a lease before `--kill` is content.
+/// Workers that must have died at work before `--kill` is content.
 const DEATHS_WANTED: u64 = 20;
-/// Requests under way at once.
-const IN_FLIGHT: usize = 64;
 
-/// What a worker says about one file.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Answer {
-    /// `None`: not a text file, or not readable.
-    counts: Option<Counts>,
-    /// How often the file was handed out before: each time its worker died with the lease.
-    deliveries: u32,
-}
-
-pub(crate) type Jobs = Queue<PathBuf, Answer>;
-
-/// Runs in the worker processes.
-fn work(jobs: Jobs) -> u64 {
-    let mut done = 0;
-    while let Ok(job) = jobs.lease() {
-        let answer = Answer { counts: count_file(&job), deliveries: job.deliveries() };
-        match job.reply(answer) {
-            Ok(_) => done += 1,
-            Err(refused) => eprintln!("a reply was not taken: {refused}"),
-        }
-    }
-    done
+/// Runs in the workers. `None`: not a text file, or not readable.
+fn count(file: PathBuf) -> Option<Counts> {
+    count_file(&file)
 }
 
 struct Arguments {
@@ -99,11 +77,12 @@ fn main() -> ExitCode {
 struct Outcome {
     counts: Counts,
     text_files: u64,
-    redeliveries: u64,
+    /// Workers that died in the middle of a file.
+    deaths: u64,
     rounds: u64,
 }
 
-fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let files = match &arguments.path {
         Some(path) => files::below(path)?,
         None => files::by_default()?,
@@ -111,74 +90,65 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if files.is_empty() {
         return Err("there is no file to count in; name another path".into());
     }
-    let jobs: Jobs = Queue::builder().capacity(IN_FLIGHT).replies(true).build()?;
-    let team = Team::start(&jobs, arguments.workers)?;
-    let killer = arguments.kill.then(|| team.start_killing());
+    // However often a file costs its worker, it is tried again: it is not the file's fault.
+    let mut pool = Pool::builder().workers(arguments.workers).retry(u32::MAX).build()?;
 
     let begun = Instant::now();
-    let mut outcome = Outcome::default();
-    loop {
-        let round = one_round(&jobs, &files, &outcome)?;
-        if outcome.rounds > 0 && round.counts != outcome.counts {
-            return Err(format!(
-                "round {} counted something else than the first",
-                outcome.rounds + 1
-            )
-            .into());
-        }
-        outcome.redeliveries += round.redeliveries;
-        outcome.rounds += 1;
-        outcome.counts = round.counts;
-        outcome.text_files = round.text_files;
-        if !arguments.kill || outcome.redeliveries >= DEATHS_WANTED {
-            break;
-        }
-    }
+    let (outcome, kills) = std::thread::scope(|scope| {
+        let (stop, stopped) = channel();
+        let shared = &pool;
+        let killer = arguments.kill.then(|| scope.spawn(move || kill_workers(shared, &stopped)));
+        let outcome = rounds(shared, &files, arguments.kill);
+        drop(stop);
+        let kills = killer.map_or(Ok(0), |killer| killer.join().expect("it does not panic"));
+        Ok::<_, Box<dyn Error>>((outcome?, kills?))
+    })?;
     let took = begun.elapsed();
-    if let Some(killer) = killer {
-        killer.stop()?;
-    }
-    jobs.close();
-    let kills = team.finish()?;
+    pool.close();
+    pool.join()?;
     table(&outcome, kills, files.len(), arguments.workers, took);
     if arguments.check {
         check(&files, &outcome)?;
-        if arguments.kill && outcome.redeliveries < DEATHS_WANTED {
-            return Err(
-                format!("only {} workers died holding a lease", outcome.redeliveries).into()
-            );
+        if arguments.kill && outcome.deaths < DEATHS_WANTED {
+            return Err(format!("only {} workers died at work", outcome.deaths).into());
         }
     }
     Ok(())
 }
 
-/// Every file once: requests go out, answers come in, in order.
-fn one_round(jobs: &Jobs, files: &[PathBuf], before: &Outcome) -> offspring::Result<Outcome> {
+/// Round after round, until enough workers died, if they are to.
+fn rounds(pool: &Pool, files: &[PathBuf], kill: bool) -> Result<Outcome, Box<dyn Error>> {
+    let mut outcome = Outcome::default();
+    loop {
+        let round = one_round(pool, files, &outcome)?;
+        if outcome.rounds > 0 && round.counts != outcome.counts {
+            let number = outcome.rounds + 1;
+            return Err(format!("round {number} counted something else than the first").into());
+        }
+        outcome = Outcome { rounds: outcome.rounds + 1, ..round };
+        if !kill || outcome.deaths >= DEATHS_WANTED {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// Every file once, in any order.
+fn one_round(
+    pool: &Pool,
+    files: &[PathBuf],
+    before: &Outcome,
+) -> Result<Outcome, offspring::pool::TaskError> {
     let bar = bar(files.len(), before);
     let mut outcome = Outcome::default();
-    let mut waiting: VecDeque<Ticket<Answer>> = VecDeque::new();
-    let mut take = |ticket: Option<Ticket<Answer>>| -> offspring::Result<()> {
-        if let Some(mut ticket) = ticket {
-            let answer = ticket.wait()?;
-            outcome.redeliveries += u64::from(answer.deliveries);
-            if let Some(counts) = answer.counts {
-                outcome.text_files += 1;
-                outcome.counts.add(counts);
-            }
-            bar.inc(1);
+    for counts in pool.imap_unordered(count, files.iter().cloned()) {
+        if let Some(counts) = counts? {
+            outcome.text_files += 1;
+            outcome.counts.add(counts);
         }
-        Ok(())
-    };
-    for file in files {
-        waiting.push_back(jobs.request(file.clone())?);
-        if waiting.len() == IN_FLIGHT {
-            take(waiting.pop_front())?;
-        }
-    }
-    while !waiting.is_empty() {
-        take(waiting.pop_front())?;
+        bar.inc(1);
     }
     bar.finish_and_clear();
+    outcome.deaths = pool.stats().lost;
     Ok(outcome)
 }
 
@@ -191,7 +161,7 @@ fn bar(files: usize, before: &Outcome) -> ProgressBar {
     bar.set_prefix(match before.rounds {
         0 => "counting".to_owned(),
         n => {
-            format!("round {}, {} of {DEATHS_WANTED} died with a lease", n + 1, before.redeliveries)
+            format!("round {}, {} of {DEATHS_WANTED} died at work", n + 1, before.deaths)
         }
     });
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -213,7 +183,7 @@ fn table(outcome: &Outcome, kills: u64, files: usize, workers: usize, took: Dura
     let rate = words as f64 * outcome.rounds as f64 / took.as_secs_f64() / 1e6;
     println!("{:>12.2}  seconds, {rate:.1} million words a second", took.as_secs_f64());
     println!("{kills:>12}  workers killed");
-    println!("{:>12}  re-deliveries: workers that died holding a lease", outcome.redeliveries);
+    println!("{:>12}  files begun again: workers that died at work", outcome.deaths);
 }
 
 /// Counts again, in this process alone.
@@ -226,9 +196,4 @@ fn check(files: &[PathBuf], outcome: &Outcome) -> Result<(), String> {
     }
     let wrong = alone.different_from(&outcome.counts);
     Err(format!("the workers counted otherwise than one process does: {wrong}"))
-}
-
-/// Starts one worker.
-fn start_worker(jobs: &Jobs, number: u64) -> offspring::Result<Process<u64>> {
-    Process::builder(format!("worker-{number}")).daemon(true).spawn(work, jobs.clone())
 }
