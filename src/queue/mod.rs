@@ -33,7 +33,10 @@ pub use iter::Iter;
 pub use lease::{DeadLetters, Lease, Replied, ReplyRefused};
 pub use loan::{InPlace, Loan, PublishRefused};
 pub use plain::{PlainBuilder, PlainQueue};
-pub use spsc::{Consumer, Incoming, Producer, spsc, spsc_of_bytes};
+pub use spsc::{
+    Consumer, Incoming, PlainConsumer, PlainProducer, Producer, Stopped, spsc, spsc_of_bytes,
+    spsc_of_plain,
+};
 pub use ticket::Ticket;
 
 pub(crate) use place::{KIND, object_error, trace};

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 /// What a queue of plain data carries, as its type hash names it.
-pub(super) struct Raw<T>(PhantomData<fn(T) -> T>);
+pub(in crate::queue) struct Raw<T>(PhantomData<fn(T) -> T>);
 
 /// A queue whose messages are runs of [`Plain`] values: for large or many numbers, frames, samples, bytes.
 ///

@@ -3,9 +3,11 @@
 mod consumer;
 mod end;
 mod place;
+mod plain;
 mod producer;
 
 pub use consumer::{Consumer, Incoming};
+pub use plain::{PlainConsumer, PlainProducer, Stopped, spsc_of_plain};
 pub use producer::Producer;
 
 use super::Queue;

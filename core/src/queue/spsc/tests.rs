@@ -302,3 +302,67 @@ fn wild_bytes_are_messages_or_errors() {
         unsafe { w.memory.0.write_bytes(0, len) };
     }
 }
+
+#[test]
+fn units_stay_whole_round_the_end_of_the_ring() {
+    // 64 is no multiple of 5 or 24: units lie across the end.
+    for unit in [1, 5, 8, 24, 64] {
+        let w = world(SIZE);
+        let (p, c) = (w.process(1), w.process(2));
+        let mut writer = p.writer(p.begin(Side::Producer)).unwrap();
+        let mut reader = c.reader(c.begin(Side::Consumer)).unwrap();
+        let most = SIZE as usize / unit;
+        let (mut sent, mut got) = (0_usize, 0_usize);
+        let bytes_of = |n: usize| (0..unit).map(move |i| (n * 7 + i) as u8);
+        for turn in 0..400 {
+            let batch: Vec<u8> = (sent..sent + turn % 11).flat_map(bytes_of).collect();
+            let free = most - (sent - got);
+            match p.try_put_units(&mut writer, &batch, unit) {
+                Ok(len) => {
+                    assert_eq!(len, batch.len().min(free * unit), "as many as fit");
+                    sent += len / unit;
+                }
+                Err(why) => assert_eq!((why, free), (PutError::Full, 0)),
+            }
+            let mut out = vec![0; turn % 7 * unit + unit - 1];
+            match c.try_take_units(&mut reader, &mut out, unit) {
+                Ok(len) => {
+                    let most = (turn % 7).min(sent - got);
+                    assert!(len <= most * unit && (len > 0 || most == 0));
+                    let count = len / unit;
+                    let expected: Vec<u8> = (got..got + count).flat_map(bytes_of).collect();
+                    assert_eq!(out[..len], expected);
+                    got += count;
+                }
+                Err(why) => assert_eq!((why, got), (GetError::Empty, sent)),
+            }
+        }
+        assert!(got > 100 || unit == 64, "{got} of {unit} bytes");
+        p.leave(Side::Producer, writer.held());
+        let mut out = vec![0; SIZE as usize];
+        while got < sent {
+            got += c.try_take_units(&mut reader, &mut out, unit).unwrap() / unit;
+        }
+        assert_eq!(c.try_take_units(&mut reader, &mut out, unit), Err(GetError::Closed));
+        c.leave(Side::Consumer, reader.held());
+        assert_eq!(p.try_put_units(&mut writer, &out, unit), Err(PutError::Closed));
+    }
+}
+
+#[test]
+fn counts_that_cannot_be_end_a_ring_of_units() {
+    let w = world(SIZE);
+    let (p, c) = (w.process(1), w.process(2));
+    let mut writer = p.writer(p.begin(Side::Producer)).unwrap();
+    let mut reader = c.reader(c.begin(Side::Consumer)).unwrap();
+    let mut out = [0; 64];
+    // Half a unit: nobody puts that.
+    assert_eq!(p.try_put_units(&mut writer, &[0; 4], 1), Ok(4));
+    assert_eq!(c.try_take_units(&mut reader, &mut out, 8), Err(GetError::Corrupt));
+    w.ring.head().read.0.store(77, Ordering::Relaxed);
+    assert_eq!(p.try_put_units(&mut writer, &[0; 64], 8), Err(PutError::Corrupt));
+    let w = world(SIZE);
+    let (ring, (_, mut reader)) = (w.process(1), w.begun());
+    w.ring.head().written.0.store(1 << 40, Ordering::Relaxed);
+    assert_eq!(ring.try_take_units(&mut reader, &mut out, 8), Err(GetError::Corrupt));
+}

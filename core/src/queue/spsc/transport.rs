@@ -1,6 +1,7 @@
 //! Putting and taking records; the steps are in the parent module.
 //!
-//! A record is a length and that many bytes: one byte up to 253; else 254, then eight.
+//! A record is a length and that many bytes: one byte up to 253; else 254, then eight. Or, in a ring of units, bytes alone: all
+//! records are of one length, which both sides know.
 
 use super::{Bytes, Held, Side, Spsc};
 use crate::points::{Point, hit};
@@ -123,6 +124,41 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
         done
     }
 
+    /// Puts as many whole units of `unit` bytes from `bytes` as there is room for now, all of these with one store: how many
+    /// bytes, one unit at least (0 if there is none in `bytes`). No lengths are written: a ring of units is read by
+    /// [`try_take_units`](Self::try_take_units) alone.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_put`](Self::try_put); `Full` if there is no room for one unit.
+    #[inline(always)]
+    pub fn try_put_units(
+        &self,
+        writer: &mut Writer,
+        bytes: &[u8],
+        unit: usize,
+    ) -> Result<usize, PutError> {
+        if self.has_left(Side::Consumer) {
+            return Err(PutError::Closed);
+        }
+        let size = self.storage.size();
+        let at = writer.written;
+        let mut room = size - at.wrapping_sub(writer.read);
+        if room < bytes.len() as u64 {
+            match self.look_for_room(writer, at, at.wrapping_add(unit as u64), unit) {
+                Ok(()) => room = size - at.wrapping_sub(writer.read),
+                Err(_) if bytes.len() < unit => return Ok(0),
+                Err(why) => return Err(why),
+            }
+        }
+        let len = room.min(bytes.len() as u64) as usize / unit * unit;
+        if len > 0 {
+            self.write(at, &bytes[..len]);
+            self.publish(writer, at.wrapping_add(len as u64));
+        }
+        Ok(len)
+    }
+
     /// T1: writes a record at `at`, where nothing is published yet. Where the next one begins.
     #[inline(always)]
     fn append(&self, writer: &mut Writer, at: u64, message: &[u8]) -> Result<u64, PutError> {
@@ -228,6 +264,36 @@ impl<S: Bytes, F: Family> Spsc<'_, S, F> {
         }
         self.consume(reader, end);
         Ok(count)
+    }
+
+    /// Takes whole units of `unit` bytes, as many as `out` has room for of those that were there when it looked last (it looks
+    /// again once it has taken all of these), all of these with one store: how many bytes, one unit at least (0 if `out` has no
+    /// room for one).
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_take`](Self::try_take); nothing was taken then.
+    #[inline(always)]
+    pub fn try_take_units(
+        &self,
+        reader: &mut Reader,
+        out: &mut [u8],
+        unit: usize,
+    ) -> Result<usize, GetError> {
+        if out.len() < unit {
+            return Ok(0);
+        }
+        self.look_for_more(reader)?;
+        let there = reader.written.wrapping_sub(reader.read);
+        let len = there.min(out.len() as u64) as usize / unit * unit;
+        if len == 0 {
+            return Err(GetError::Corrupt);
+        }
+        // SAFETY: `out` is longer; so many bytes are there.
+        unsafe { self.read(reader.read, out.as_mut_ptr(), len) };
+        hit(Point::SpscCopied);
+        self.consume(reader, reader.read.wrapping_add(len as u64));
+        Ok(len)
     }
 
     /// Looks at the producer's count if all that was seen of it is taken.
