@@ -44,6 +44,7 @@ pub mod generation;
 pub mod headroom;
 pub mod image;
 pub mod inherited;
+mod interrupt;
 pub mod life;
 pub mod lifeline;
 pub mod memory;

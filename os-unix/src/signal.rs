@@ -14,3 +14,5 @@ pub fn ignore_interrupt() {
 
 /// What a process sends itself when it gives up (`abort`).
 pub const ABORT: i32 = libc::SIGABRT;
+
+pub use crate::interrupt::on_interrupt;

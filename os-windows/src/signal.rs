@@ -1,7 +1,9 @@
 //! The ways to end a process, by portable names. Windows has no signals: both end it at once, with an exit code that
 //! says which it was.
 
-use windows_sys::Win32::System::Console::SetConsoleCtrlHandler;
+use crate::error::OsError;
+use std::sync::OnceLock;
+use windows_sys::Win32::System::Console::{CTRL_C_EVENT, SetConsoleCtrlHandler};
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
 
 /// Ends a process. Unlike on Unix it cannot handle or refuse it. Its exit code is [`CODE`], which is Python's.
@@ -43,4 +45,29 @@ pub fn end_this_process(signal: i32) -> ! {
 pub fn ignore_interrupt() {
     // SAFETY: no handler stands for "ignore control-C".
     unsafe { SetConsoleCtrlHandler(None, 1) };
+}
+
+/// Who decides what a press of control-C means.
+static HEEDED: OnceLock<fn() -> bool> = OnceLock::new();
+
+/// From now on each control-C calls `heeded`, in a thread that the system starts for it. If that returns false, the press has the
+/// effect that it had before. Of several calls the first one's `heeded` stays.
+///
+/// # Errors
+///
+/// The system refuses the handler.
+pub fn on_interrupt(heeded: fn() -> bool) -> Result<(), OsError> {
+    if HEEDED.set(heeded).is_err() {
+        return Ok(());
+    }
+    // SAFETY: `pressed` is a handler, and stays.
+    match unsafe { SetConsoleCtrlHandler(Some(pressed), 1) } {
+        0 => Err(OsError::last("handle", "control-C")),
+        _ => Ok(()),
+    }
+}
+
+/// Says whether this was all that there is to do.
+extern "system" fn pressed(event: u32) -> i32 {
+    i32::from(event == CTRL_C_EVENT && HEEDED.get().is_some_and(|heeded| heeded()))
 }

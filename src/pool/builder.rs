@@ -8,6 +8,7 @@ use super::hub::Hub;
 use super::wire::Values;
 use crate::error::{Error, Kind, Result, Subject};
 use crate::queue::Queue;
+use crate::sys;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub(super) struct Config {
     pub(super) retry: u32,
     pub(super) restart_limit: u32,
     pub(super) warm: bool,
+    pub(super) heeds_interrupts: bool,
 }
 
 /// Options of a [`Pool`]; see [`Pool::builder`].
@@ -57,6 +59,7 @@ impl Builder {
             retry: 0,
             restart_limit: 5,
             warm: false,
+            heeds_interrupts: false,
         };
         Self { config, error: None }
     }
@@ -138,6 +141,19 @@ impl Builder {
         self
     }
 
+    /// Ctrl-C ends this pool in two steps: the first press [interrupts](Pool::interrupt) it, so that what runs is finished and nothing
+    /// else begins; the second [terminates](Pool::terminate) it. Then the program goes on, and should end: what waits for the pool is
+    /// told [`Interrupted`](super::TaskError::Interrupted) or [`Terminated`](super::TaskError::Terminated).
+    ///
+    /// For all such pools of this process at once. A press when each of them is over has the effect that it had before. Without this,
+    /// Ctrl-C ends this process, as it does every other, and the workers with it. (Workers themselves never heed it.)
+    ///
+    /// [`build`](Self::build) sets the process's handler for interrupts then, and starts a thread that acts on them; both stay.
+    pub fn heed_interrupts(mut self, heed: bool) -> Self {
+        self.config.heeds_interrupts = heed;
+        self
+    }
+
     /// Makes the pool and starts its workers.
     ///
     /// # Blocking and crash
@@ -158,6 +174,11 @@ impl Builder {
         check_workers(config.workers)?;
         if config.max_tasks == Some(0) {
             return bad("make a pool: a worker does 1 task at least".into());
+        }
+        if config.heeds_interrupts {
+            sys::signal::on_interrupt(super::hub::interrupted).map_err(|error| {
+                Error::caused(Kind::Os, Subject::None, "heed interrupts in a pool", error)
+            })?;
         }
         let board = Board::create()?;
         // One delivery: what a dead worker held comes to the parent, which alone decides what to do about it.

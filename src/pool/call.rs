@@ -296,6 +296,12 @@ impl Pool {
         self.hub.go_on_to(Phase::Closed);
     }
 
+    /// Gives up what has not begun: those tasks are [`TaskError::Interrupted`], and nothing more is taken. What runs is finished, then
+    /// the workers end. Any number of times; does not wait. [`Builder::heed_interrupts`] does this at Ctrl-C.
+    pub fn interrupt(&self) {
+        self.hub.interrupt();
+    }
+
     /// Ends the workers at once, whatever they are at. Tasks that have not ended are [`TaskError::Terminated`]. Any number of
     /// times; does not wait for the processes' end, which [`join`](Self::join) does.
     pub fn terminate(&self) {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why a task gave no value. Each concerns this task alone, but for the last three.
+/// Why a task gave no value. Each concerns this task alone, but for the last four.
 ///
 /// `?` turns it into an [`Error`]: [`is_panic`](Error::is_panic), [`is_participant_lost`](Error::is_participant_lost),
 /// [`is_timeout`](Error::is_timeout), [`is_cancelled`](Error::is_cancelled), [`is_encode`](Error::is_encode),
@@ -42,6 +42,8 @@ pub enum TaskError {
     Unreadable(Arc<Error>),
     /// It has not ended yet: from calls that do not wait, or not so long.
     NotReady,
+    /// The pool was [interrupted](super::Pool::interrupt) before the task began.
+    Interrupted,
     /// The pool was terminated first.
     Terminated,
     /// The pool cannot start workers any more; the text says why.
@@ -88,6 +90,7 @@ impl fmt::Display for TaskError {
             Self::Refused(why) => write!(f, "the task: {why}"),
             Self::Unreadable(_) => f.write_str("the task's result cannot be read"),
             Self::NotReady => f.write_str("the task has not ended yet"),
+            Self::Interrupted => f.write_str("the pool was interrupted before the task began"),
             Self::Terminated => f.write_str("the pool was terminated before the task ended"),
             Self::Degraded(why) => write!(f, "the pool gave up starting workers: {why}"),
             Self::Broken(_) => f.write_str("the pool could not pass the task on"),
@@ -113,7 +116,7 @@ impl From<TaskError> for Error {
             TaskError::Cancelled => Kind::Cancelled,
             TaskError::Refused(_) => Kind::Encode,
             TaskError::Unreadable(cause) | TaskError::Broken(cause) => cause.kind(),
-            TaskError::Terminated => Kind::Closed,
+            TaskError::Interrupted | TaskError::Terminated => Kind::Closed,
             TaskError::Degraded(_) => Kind::Degraded,
         };
         let text = error.to_string();

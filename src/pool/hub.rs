@@ -43,6 +43,8 @@ pub(super) enum Phase {
 
 pub(super) struct State {
     pub(super) phase: Phase,
+    /// What has not begun is given up.
+    pub(super) interrupted: bool,
     /// Why no more workers are started, if so.
     pub(super) degraded: Option<String>,
     pub(super) backlog: VecDeque<Chunk>,
@@ -75,6 +77,22 @@ pub(crate) fn end() {
     pools.iter().filter_map(Weak::upgrade).for_each(|hub| hub.go_on_to(Phase::Terminated));
 }
 
+/// Ctrl-C: the pools that heed it give up what waits; those that did so before, what runs. False if none of them has anything to
+/// give up.
+pub(super) fn interrupted() -> bool {
+    let pools: Vec<_> = {
+        let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().filter_map(Weak::upgrade).filter(|hub| hub.config.heeds_interrupts).collect()
+    };
+    pools.iter().fold(false, |heeded, hub| {
+        let finished = !hub.is_ours() || hub.lock().is_finished();
+        if !finished && !hub.interrupt() {
+            hub.go_on_to(Phase::Terminated);
+        }
+        heeded || !finished
+    })
+}
+
 /// A chunk that was sent.
 pub(super) struct Flight {
     pub(super) id: u64,
@@ -89,6 +107,7 @@ impl Hub {
     pub(super) fn new(board: Board, queue: Queue<Job, Reply>, config: Config) -> Arc<Self> {
         let state = State {
             phase: Phase::Open,
+            interrupted: false,
             degraded: None,
             backlog: VecDeque::new(),
             flights: Vec::new(),
@@ -270,6 +289,24 @@ impl Hub {
         self.ring_thread();
     }
 
+    /// What has not begun never will, what runs goes on, and nothing more is taken. False if that was said before, or all is over.
+    pub(super) fn interrupt(&self) -> bool {
+        if !self.is_ours() {
+            return false;
+        }
+        let mut state = self.lock();
+        if state.interrupted || state.is_finished() {
+            return false;
+        }
+        state.interrupted = true;
+        state.phase = state.phase.max(Phase::Closed);
+        state.give_up_waiting(self);
+        drop(state);
+        self.pump();
+        self.ring_thread();
+        true
+    }
+
     /// The pool's thread has something to do. It sleeps on one of two bells.
     pub(super) fn ring_thread(&self) {
         self.board.chores().notify_all(self.board.family());
@@ -356,6 +393,11 @@ impl State {
         self.waiters == 0 && self.needs_pump()
     }
 
+    /// Nobody works any more, and nobody will.
+    fn is_finished(&self) -> bool {
+        self.phase == Phase::Terminated || self.phase == Phase::Closed && self.workers.is_empty()
+    }
+
     /// Nothing is left to do.
     pub(super) fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.lost.is_empty() && self.backlog.is_empty()
@@ -433,14 +475,18 @@ impl State {
         }
         if done < chunk.len() {
             // The worker was to leave, or had no room for more results, or was stopped.
-            self.requeue(chunk.part(done, chunk.len() - done));
+            self.requeue(hub, chunk.part(done, chunk.len() - done));
         }
     }
 
     /// These tasks did not begin: they are first now.
-    pub(super) fn requeue(&mut self, chunk: Chunk) {
-        if let Some(chunk) = chunk.wanted() {
-            self.backlog.push_front(chunk);
+    pub(super) fn requeue(&mut self, hub: &Hub, chunk: Chunk) {
+        match chunk.wanted() {
+            Some(chunk) if self.interrupted => {
+                self.fail(hub, &chunk, 0, chunk.len(), None, &TaskError::Interrupted);
+            }
+            Some(chunk) => self.backlog.push_front(chunk),
+            None => {}
         }
     }
 

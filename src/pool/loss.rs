@@ -75,7 +75,7 @@ impl State {
         slot.end();
         let rest = begun.max(known);
         if rest < chunk.len() {
-            self.requeue(chunk.part(rest, chunk.len() - rest));
+            self.requeue(hub, chunk.part(rest, chunk.len() - rest));
         }
         let was_over = flight.over.is_some_and(|(over, _)| over as usize == known);
         if begun <= known || was_over {
@@ -83,11 +83,11 @@ impl State {
         }
         hub.board.add_count(Counter::Lost, 1);
         let attempts = chunk.attempts + 1;
-        if attempts <= hub.config.retry {
+        if attempts <= hub.config.retry && !self.interrupted {
             hub.board.add_count(Counter::Retried, 1);
             let mut again = chunk.part(known, 1);
             again.attempts = attempts;
-            self.requeue(again);
+            self.requeue(hub, again);
             return true;
         }
         let error = TaskError::WorkerLost { pid, how, panic, attempts };
@@ -99,7 +99,7 @@ impl State {
         let mut chunk = flight.chunk;
         chunk.returned += 1;
         if chunk.returned <= MOST_RETURNS {
-            return self.requeue(chunk);
+            return self.requeue(hub, chunk);
         }
         let why = format!("{MOST_RETURNS} workers could not even read its message");
         let (count, error) = (chunk.len(), TaskError::Refused(why));
@@ -180,7 +180,7 @@ impl State {
             };
             if hub.board.withdraw(flight.place, flight.id) {
                 let flight = self.land(index);
-                self.requeue(flight.chunk);
+                self.requeue(hub, flight.chunk);
                 continue;
             }
             index += 1;
@@ -201,5 +201,29 @@ impl State {
             }
         }
         // What is in the backlog is left out when its turn comes.
+    }
+
+    /// The pool was interrupted: nothing begins any more.
+    pub(super) fn give_up_waiting(&mut self, hub: &Hub) {
+        for chunk in std::mem::take(&mut self.backlog) {
+            self.requeue(hub, chunk);
+        }
+        let mut index = 0;
+        while index < self.flights.len() {
+            let (place, id) = (self.flights[index].place, self.flights[index].id);
+            if hub.board.withdraw(place, id) {
+                let flight = self.land(index);
+                self.requeue(hub, flight.chunk);
+                continue;
+            }
+            let slots = 0..hub.board.slots_used();
+            let found = slots.into_iter().find(|slot| hub.board.slot(*slot).chunk() == id);
+            if let Some(slot) = found.map(|number| hub.board.slot(number)) {
+                // Another one may begin between the look and the stop, but each only once.
+                let tries = 0..=self.flights[index].chunk.len();
+                tries.into_iter().any(|_| slot.stop_before(slot.progress().begun));
+            }
+            index += 1;
+        }
     }
 }
