@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{audit, kill, until_blocked};
+use common::{audit, kill, thread, until_blocked};
 use offspring::{Process, Queue};
 use std::time::{Duration, Instant};
 
@@ -116,7 +116,7 @@ fn a_batch_wakes_as_many_as_it_has_items() {
     let (work, done) = (Queue::<u32>::bounded(64).unwrap(), Queue::<u32>::bounded(64).unwrap());
     let takers: Vec<_> =
         (0..3).map(|_| Process::spawn(take_one, (work.clone(), done.clone())).unwrap()).collect();
-    takers.iter().for_each(|taker| until_blocked(taker.pid()));
+    takers.iter().for_each(|_| until_blocked(done.get().unwrap()));
     work.put_many(vec![1, 2, 3]).unwrap();
     let sum: u32 = (0..3).map(|_| done.get_timeout(Duration::from_secs(60)).unwrap()).sum();
     assert_eq!(sum, 6);
@@ -124,6 +124,7 @@ fn a_batch_wakes_as_many_as_it_has_items() {
 }
 
 fn take_one((work, done): (Queue<u32>, Queue<u32>)) {
+    done.put(thread()).unwrap();
     done.put(work.get().unwrap()).unwrap();
 }
 

@@ -2,13 +2,16 @@
 
 mod common;
 
-use common::{PATIENCE, until, watchdog};
+use common::{PATIENCE, SIGKILL, kill_number, kill_self, until, watchdog};
 use offspring::pool::{TaskError, Watch, is_cancelled};
 use offspring::{Pool, Process, Queue};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 offspring::test_entry!();
+
+/// No task takes so long that does not mean to, however busy the machine is.
+const LONG: Duration = Duration::from_secs(1);
 
 fn pool(workers: usize) -> Pool {
     watchdog(200);
@@ -21,11 +24,6 @@ fn pid(_: u64) -> u32 {
 
 fn same(n: u64) -> u64 {
     n
-}
-
-fn kill_self() {
-    // SAFETY: ends this process.
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
 }
 
 /// Numbers that end in 3 kill the worker.
@@ -48,7 +46,7 @@ fn killed_worker_fails_its_task_at_once() {
     let victim = pool.submit(|_: ()| kill_self(), ()).unwrap();
     match victim.get() {
         Err(TaskError::WorkerLost { pid, how, panic, attempts }) => {
-            assert_eq!(how.signal(), Some(libc::SIGKILL));
+            assert_eq!(how.signal(), Some(SIGKILL));
             assert!(pid != std::process::id() && panic.is_none() && attempts == 1);
         }
         other => panic!("{other:?}"),
@@ -64,8 +62,7 @@ fn killed_worker_is_replaced_though_nobody_waits() {
     until("both are there", || pool.stats().workers.len() == 2);
     let before: Vec<u32> = pool.stats().workers.iter().map(|worker| worker.pid).collect();
     for pid in &before {
-        // SAFETY: takes integers; the process is a child of this one.
-        unsafe { libc::kill(*pid as i32, libc::SIGKILL) };
+        kill_number(*pid);
     }
     until("they are replaced", || {
         let now = pool.stats().workers;
@@ -165,7 +162,7 @@ fn deadline_ends_its_task_and_no_other() {
     watchdog(200);
     let pool = Pool::builder()
         .workers(2)
-        .task_deadline(Duration::from_millis(150))
+        .task_deadline(LONG)
         .grace(Duration::from_millis(20))
         .build()
         .unwrap();
@@ -176,33 +173,28 @@ fn deadline_ends_its_task_and_no_other() {
         match result {
             Ok(value) => assert_eq!(value, n as u64),
             Err(TaskError::Deadline { after }) => {
-                assert_eq!((n, after), (7, Duration::from_millis(150)));
+                assert_eq!((n, after), (7, LONG));
             }
             Err(other) => panic!("{other:?}"),
         }
     }
-    assert!(begun.elapsed() >= Duration::from_millis(150));
+    assert!(begun.elapsed() >= LONG);
     until("it is replaced", || pool.stats().workers.len() == 2 && pool.stats().started == 3);
 }
 
 #[test]
 fn deadline_counts_from_the_tasks_own_beginning() {
     watchdog(200);
-    let pool =
-        Pool::builder().workers(1).task_deadline(Duration::from_millis(400)).build().unwrap();
+    let pool = Pool::builder().workers(1).task_deadline(LONG).build().unwrap();
     let nap = |millis| std::thread::sleep(Duration::from_millis(millis));
-    pool.submit_map(nap, [150; 6]).unwrap().get().unwrap();
+    // All together they take longer than one may.
+    pool.submit_map(nap, [150; 8]).unwrap().get().unwrap();
 }
 
 #[test]
 fn task_that_heeds_its_deadline_keeps_its_worker() {
     watchdog(200);
-    let pool = Pool::builder()
-        .workers(1)
-        .task_deadline(Duration::from_millis(50))
-        .grace(PATIENCE)
-        .build()
-        .unwrap();
+    let pool = Pool::builder().workers(1).task_deadline(LONG).grace(PATIENCE).build().unwrap();
     let before = pool.apply(pid, 0).unwrap();
     let heeds = |_: u64| {
         while !is_cancelled() {
@@ -275,8 +267,7 @@ fn workers_that_cannot_start_degrade_the_pool() {
     let waiting = pool.submit(for_ever, 1).unwrap();
     let killed = pool.stats().workers[0].pid;
     let behind = pool.submit(same, 1).unwrap();
-    // SAFETY: takes integers; the process is a child of this one.
-    unsafe { libc::kill(killed as i32, libc::SIGKILL) };
+    kill_number(killed);
     for task in [waiting, behind] {
         match task.get() {
             Err(TaskError::Degraded(why)) => assert!(why.contains("no more than one"), "{why}"),
@@ -297,8 +288,7 @@ fn pool_outlives_a_worker_that_is_killed_again_and_again() {
             let mut killed = 0;
             while killed < 50 {
                 if let Some(worker) = watch.stats().workers.iter().find(|worker| worker.busy) {
-                    // SAFETY: takes integers.
-                    unsafe { libc::kill(worker.pid as i32, libc::SIGKILL) };
+                    kill_number(worker.pid);
                     killed += 1;
                 }
                 std::thread::sleep(Duration::from_millis(2));
@@ -340,12 +330,7 @@ fn killed_parent_leaves_no_workers() {
     let workers = pids.get().unwrap();
     assert_eq!(workers.len(), 3);
     common::kill(&parent);
-    until("they are gone", || {
-        workers.iter().all(|pid| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-            stat.map_or(true, |stat| stat.contains(") Z "))
-        })
-    });
+    until("they are gone", || workers.iter().all(|pid| common::has_ended(*pid)));
 }
 
 #[test]

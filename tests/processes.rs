@@ -1,18 +1,22 @@
 //! What a process knows of itself and of its family, and what can be done to a child, under libtest.
 
-use offspring::process::{self, Handle, Run, State, Stdio};
+#[cfg(unix)]
+use offspring::process::State;
+use offspring::process::{self, Handle, Run, Stdio};
 use offspring::{Process, Queue};
 use serde::{Deserialize, Serialize};
-use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::Read;
 use std::time::{Duration, Instant};
+
+mod common;
+
+use common::{SIGKILL, SIGTERM, until_gone, watchdog};
 
 offspring::test_entry!();
 
-/// Ends this program by a signal if its tests hang; its children go with it.
+/// Ends this program if its tests hang; its children go with it.
 fn watched() {
-    // SAFETY: takes an integer.
-    unsafe { libc::alarm(120) };
+    watchdog(120);
 }
 
 fn park(_: ()) {
@@ -63,16 +67,18 @@ fn current_process_can_take_another_name() {
 fn child_sees_its_parent() {
     let see = |()| {
         let parent = process::parent().unwrap();
-        (
-            parent.pid(),
-            parent.name().to_owned(),
-            parent.is_alive(),
-            std::os::unix::process::parent_id(),
-        )
+        (parent.pid(), parent.name().to_owned(), parent.is_alive())
     };
     let seen = Process::spawn(see, ()).unwrap().join().unwrap();
-    let me = std::process::id();
-    assert_eq!(seen, (me, "Main".to_owned(), true, me));
+    assert_eq!(seen, (std::process::id(), "Main".to_owned(), true));
+}
+
+#[cfg(unix)] // Windows tells nobody its parent
+#[test]
+fn parent_is_the_one_that_the_system_knows() {
+    let see = |()| (process::parent().unwrap().pid(), std::os::unix::process::parent_id());
+    let (told, known) = Process::spawn(see, ()).unwrap().join().unwrap();
+    assert_eq!((told, known), (std::process::id(), told));
 }
 
 #[test]
@@ -112,7 +118,7 @@ fn process_goes_from_started_to_ended() {
     assert!(!child.is_daemon());
     child.kill().unwrap();
     let status = child.wait();
-    assert_eq!((status.exitcode(), child.try_wait()), (Some(-libc::SIGKILL), Some(status)));
+    assert_eq!((status.exitcode(), child.try_wait()), (Some(-SIGKILL), Some(status)));
     assert!(!child.is_alive() && !lists(&handle));
     // Any number of times, and to no effect on one that has ended.
     assert_eq!((child.wait(), child.wait()), (status, status));
@@ -128,15 +134,25 @@ fn waiting_with_no_time_returns_at_once() {
     assert!(child.wait_deadline(Instant::now() - Duration::from_secs(1)).is_none());
     let child = child.join_timeout(Duration::ZERO).unwrap_err();
     child.terminate().unwrap();
-    assert_eq!(child.wait().exitcode(), Some(-libc::SIGTERM));
+    assert_eq!(child.wait().exitcode(), Some(-SIGTERM));
 }
 
+#[test]
+fn active_children_are_those_that_live() {
+    let handle = parked().handle();
+    assert!(lists(&handle), "without a handle of its own, too");
+    handle.kill().unwrap();
+    until_gone(handle.pid());
+    assert!(!lists(&handle));
+    assert_eq!(handle.state(), None);
+}
+
+#[cfg(unix)] // nobody is reaped on Windows
 #[test]
 fn active_children_are_those_that_live_and_the_others_are_reaped() {
     let child = parked();
     let (pid, handle) = (child.pid(), child.handle());
     drop(child);
-    assert!(lists(&handle), "without a handle of its own, too");
     handle.kill().unwrap();
     // SAFETY: all zero is a valid `siginfo_t`.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -164,49 +180,42 @@ fn tree_of_processes_knows_its_places() {
     assert_eq!(places.iter().collect::<Vec<_>>(), expected);
 }
 
-fn is_ready(fd: i32, millis: i32) -> bool {
-    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: one entry, writable.
-    unsafe { libc::poll(&mut entry, 1, millis) == 1 }
-}
-
 #[test]
 fn sentinel_is_ready_once_the_process_has_ended() {
     let child = parked();
-    let sentinel = child.sentinel().unwrap().as_raw_fd();
-    assert!(!is_ready(sentinel, 0));
+    let sentinel = child.sentinel().unwrap();
+    assert!(!common::is_ready(sentinel, Some(0)));
     child.kill().unwrap();
-    assert!(is_ready(sentinel, -1));
+    assert!(common::is_ready(sentinel, None));
     child.wait();
-    assert!(is_ready(child.handle().sentinel().unwrap().as_raw_fd(), 0), "after it was reaped");
-}
-
-fn ignore_terminate(queue: Queue<u32>) {
-    // SAFETY: takes integers.
-    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
-    say_and_park(queue);
+    assert!(common::is_ready(child.handle().sentinel().unwrap(), Some(0)), "after it was reaped");
 }
 
 #[test]
-fn shutdown_asks_first_and_then_kills() {
+fn shutdown_asks_first() {
     let child = parked();
-    assert_eq!(child.shutdown(Duration::from_secs(60)).unwrap().signal(), Some(libc::SIGTERM));
-    assert_eq!(child.shutdown(Duration::ZERO).unwrap().signal(), Some(libc::SIGTERM), "again");
+    assert_eq!(child.shutdown(Duration::from_secs(60)).unwrap().signal(), Some(SIGTERM));
+    assert_eq!(child.shutdown(Duration::ZERO).unwrap().signal(), Some(SIGTERM), "again");
+}
+
+#[cfg(unix)] // Windows asks nobody: to terminate is to kill
+fn ignore_terminate(queue: Queue<u32>) {
+    // SAFETY: takes integers.
+    unsafe { libc::signal(SIGTERM, libc::SIG_IGN) };
+    say_and_park(queue);
+}
+
+#[cfg(unix)]
+#[test]
+fn shutdown_asks_first_and_then_kills() {
     let queue = Queue::bounded(1).unwrap();
     let stubborn = Process::spawn(ignore_terminate, queue.clone()).unwrap();
     queue.get().unwrap();
     let status = stubborn.shutdown(Duration::from_millis(20)).unwrap();
-    assert_eq!(status.signal(), Some(libc::SIGKILL));
+    assert_eq!(status.signal(), Some(SIGKILL));
 }
 
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
-        std::thread::yield_now();
-    }
-}
-
+#[cfg(unix)] // signals that stop a process and let it go on
 fn spin(queue: Queue<u32>) {
     queue.put(0).unwrap();
     loop {
@@ -214,8 +223,10 @@ fn spin(queue: Queue<u32>) {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn state_of_a_process_is_told() {
+    use common::until;
     let queue = Queue::bounded(1).unwrap();
     let child = Process::spawn(spin, queue.clone()).unwrap();
     queue.get().unwrap();
@@ -287,8 +298,7 @@ fn exit_codes_are_as_given() {
 #[test]
 fn child_with_closed_streams_ends_well() {
     let close = |()| {
-        // SAFETY: takes integers; the streams are this process's own.
-        unsafe { (libc::close(1), libc::close(2)) };
+        common::close_streams();
         print!("into nothing");
     };
     let child = Process::spawn(close, ()).unwrap();
@@ -296,7 +306,7 @@ fn child_with_closed_streams_ends_well() {
     child.join().unwrap();
     let write = |()| {
         print!("more than nothing");
-        let _ = std::io::stdout().flush();
+        let _ = std::io::Write::flush(&mut std::io::stdout());
     };
     let (read, write_end) = std::io::pipe().unwrap();
     drop(read);
@@ -331,9 +341,10 @@ fn many_processes_run_at_once_and_all_end_well() {
     }
     let children: Vec<_> = (0..25).map(|_| Process::spawn(park, ()).unwrap()).collect();
     children.iter().for_each(|child| child.terminate().unwrap());
-    assert!(children.iter().all(|child| child.wait().exitcode() == Some(-libc::SIGTERM)));
+    assert!(children.iter().all(|child| child.wait().exitcode() == Some(-SIGTERM)));
 }
 
+#[cfg(unix)] // signals
 #[test]
 fn join_goes_on_after_a_signal() {
     extern "C" fn nothing(_: i32) {}
@@ -372,8 +383,7 @@ fn daemon_may_have_children_that_end_with_it() {
     let pid = queue.get().unwrap();
     daemon.terminate().unwrap();
     daemon.wait();
-    let grandchild = offspring_os_unix::pidfd::PidFd::open(pid);
-    assert!(grandchild.map_or(true, |process| process.wait_gone(None)));
+    until_gone(pid);
 }
 
 #[test]
@@ -391,6 +401,7 @@ fn exiting_process_ends_its_threads_and_a_thread_ends_nobody() {
     assert_eq!(child.join().unwrap(), 5);
 }
 
+#[cfg(unix)] // limits, masks, groups
 #[test]
 fn limits_mask_and_group_are_inherited() {
     fn limit() -> (u64, u64) {
@@ -469,7 +480,7 @@ fn scope_cancels_all_when_one_fails() {
     });
     let error = error.unwrap_err();
     assert!(error.is_panic() && error.to_string().contains("the first"), "{error}");
-    assert!(handles.iter().all(|child| child.wait().signal() == Some(libc::SIGTERM)));
+    assert!(handles.iter().all(|child| child.wait().signal() == Some(SIGTERM)));
 }
 
 #[test]
@@ -565,6 +576,7 @@ fn finalisers_of_many_threads_run_once_each() {
     assert_eq!(Process::spawn(race, ()).unwrap().join().unwrap(), (200, 200));
 }
 
+#[cfg(unix)] // fork
 #[test]
 fn forkserver_serves_under_a_test_harness() {
     let context = process::Context::new(process::StartMethod::Forkserver).unwrap();

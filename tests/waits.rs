@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{audit, kill, thread, until_blocked};
+use common::{audit, kill, kill_number, thread, until_blocked};
 use offspring::queue::{Sender, Waitable, channel, wait};
 use offspring::{Process, Queue};
 use std::time::Duration;
@@ -105,8 +105,7 @@ fn hold((sender, told): (Sender<u32>, Numbers)) {
 fn kill_when_told((told, victim, sleeper): (Numbers, u32, u32)) {
     told.get().unwrap();
     until_blocked(sleeper);
-    // SAFETY: takes integers.
-    unsafe { libc::kill(victim as i32, libc::SIGKILL) };
+    kill_number(victim);
 }
 
 #[test]

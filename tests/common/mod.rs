@@ -1,7 +1,6 @@
 //! What the tests across processes share: a watchdog, a look at processes that sleep, and the count of what is left.
 #![allow(dead_code, clippy::disallowed_types)] // each program uses its part; equipment is not what loom explores
 
-#[cfg(unix)]
 pub mod arena;
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
@@ -17,8 +16,10 @@ use std::time::{Duration, Instant};
 /// Longer than anything that is awaited here takes on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a kill, and an abort, are told as; everywhere.
+/// What a kill, a request to end, and an abort are told as; everywhere.
 pub const SIGKILL: i32 = 9;
+/// See [`SIGKILL`].
+pub const SIGTERM: i32 = 15;
 /// See [`SIGKILL`].
 pub const SIGABRT: i32 = 6;
 

@@ -34,6 +34,7 @@ const CASES: &[Case] = &[
     ("stale_marker_is_harmless", stale_marker_is_harmless),
     #[cfg(unix)] // nobody is reaped on Windows
     ("children_that_the_system_reaps_are_joined", children_that_the_system_reaps_are_joined),
+    #[cfg(unix)] // on Windows `exit` runs none
     ("exit_handlers_of_a_child_run", exit_handlers_of_a_child_run),
     #[cfg(unix)] // fork
     ("request_to_a_stopped_forkserver_holds_up_no_end", request_to_a_stopped_forkserver),
@@ -285,6 +286,7 @@ fn stale_marker_is_harmless() {
     }
 }
 
+#[cfg(unix)]
 fn exit_handlers_of_a_child_run() {
     let (lines, status) = program("exit handler").end();
     assert_eq!(lines, ["function", "exit handler"]);

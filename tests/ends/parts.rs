@@ -11,8 +11,6 @@ use offspring_os_unix::start::{Fork, fork};
 use offspring_os_unix::state::{self, State};
 #[cfg(unix)]
 use offspring_os_unix::{at_exit, status};
-#[cfg(windows)]
-use offspring_os_windows::at_exit;
 use std::process::Command;
 #[cfg(unix)]
 use std::sync::mpsc;
@@ -75,6 +73,7 @@ pub fn run(part: &str) {
         "echo" => println!("{}", line()),
         #[cfg(unix)]
         "ignore SIGCHLD" => ignore_children(),
+        #[cfg(unix)]
         "exit handler" => child(register_exit_handler).join().unwrap(),
         #[cfg(unix)]
         "ask a stopped server" => {
@@ -282,6 +281,7 @@ fn end(_: ()) {
     println!("child ends");
 }
 
+#[cfg(unix)]
 fn register_exit_handler(_: ()) {
     extern "C" fn handler() {
         println!("exit handler");

@@ -1,9 +1,8 @@
 //! Queues whose memory is overwritten while processes use them.
 
 use crate::common::arena::{self, Start};
-use crate::common::{kill, pages_may_be_left, thread, until_blocked};
+use crate::common::{Memory, kill, pages_may_be_left, thread, until_blocked};
 use offspring::{Process, Queue};
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 /// Where the protocol's own words begin in a queue's region; its head, settings and members lie before.
@@ -25,16 +24,16 @@ impl Random {
 
 /// Writes random bytes, or words with only a few random bits, over the parts of a region that have memory.
 fn overwrite((from, len): (u64, u64), mode: u32, random: &mut Random) {
-    let file = arena::open();
+    let memory = Memory::open();
     let (from, len) = match mode % 4 {
         // Head, settings and members alone; all but them; everything.
         0 => (from, QUEUE_AT.min(len)),
         1 | 2 => (from + QUEUE_AT, len - QUEUE_AT),
         _ => (from, len),
     };
-    for (at, len) in arena::used(&file, (from, len)) {
+    for (at, len) in memory.used((from, len)) {
         let mut bytes = vec![0; len as usize];
-        file.read_exact_at(&mut bytes, at).unwrap();
+        memory.read(at, &mut bytes);
         for word in bytes.chunks_exact_mut(8) {
             let old = u64::from_ne_bytes(word.try_into().unwrap());
             let new = match mode % 3 {
@@ -46,7 +45,7 @@ fn overwrite((from, len): (u64, u64), mode: u32, random: &mut Random) {
             };
             word.copy_from_slice(&new.to_ne_bytes());
         }
-        file.write_all_at(&bytes, at).unwrap();
+        memory.write(at, &bytes);
     }
 }
 

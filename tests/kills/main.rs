@@ -4,6 +4,10 @@
 //! This program is the root of a family, with one thread; the ones that are killed are its children. They
 //! kill themselves by the hook of the points.
 
+#[path = "../common/mod.rs"]
+mod common;
+
+use common::SIGKILL;
 use offspring::{Process, Queue};
 use offspring_core::points::{self, Point};
 use offspring_core::prim::{AtomicU32, Ordering};
@@ -22,8 +26,7 @@ fn main() {
         die_at(number.parse().unwrap());
     }
     let _main = offspring::init();
-    // SAFETY: takes an integer.
-    unsafe { libc::alarm(300) };
+    common::watchdog(300);
     // What a first use makes for good is not counted.
     let keep = Queue::<u8>::bounded(1).unwrap();
     child_case(None);
@@ -67,8 +70,7 @@ fn die_at(point: u32) {
     POINT.store(point, Ordering::Relaxed);
     points::set_hook(Some(|point| {
         if point as u32 == POINT.load(Ordering::Relaxed) {
-            // SAFETY: takes integers. It does not return.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            common::kill_self();
         }
     }));
 }
@@ -88,7 +90,7 @@ fn child_case(point: Option<Point>) -> bool {
     // SAFETY: as above.
     unsafe { std::env::remove_var(KILL_AT) };
     let status = child.wait();
-    let killed = status.signal() == Some(libc::SIGKILL);
+    let killed = status.signal() == Some(SIGKILL);
     assert!(killed || status.success(), "{point:?}: {status}");
     match child.join() {
         Ok((queue, bytes)) => {
@@ -125,7 +127,7 @@ fn parent_case(point: Point) -> bool {
         Ok(()) => false,
         Err(error) => {
             assert!(error.is_killed(), "{point:?}: {error}");
-            assert_eq!(error.status().signal(), Some(libc::SIGKILL), "{point:?}");
+            assert_eq!(error.status().signal(), Some(SIGKILL), "{point:?}");
             true
         }
     }
@@ -147,8 +149,7 @@ fn wait_for_ever((queue, _): Load) {
 type InUse = (offspring::__InUse, usize);
 
 fn settled() -> InUse {
-    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
-    (offspring::__in_use().unwrap(), descriptors)
+    (offspring::__in_use().unwrap(), common::descriptors())
 }
 
 #[track_caller]

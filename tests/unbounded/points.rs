@@ -1,6 +1,7 @@
 //! A child killed at every named point of the chain while it makes the queue grow and shrink, and the others go on.
 
 use crate::begin;
+use crate::common::{SIGKILL, kill_self};
 use offspring::{Process, Queue};
 use offspring_core::points::{self, Point};
 use offspring_core::prim::{AtomicU32, Ordering};
@@ -18,8 +19,7 @@ fn burst((queue, told, point, visit): Args) {
         if point as u32 == POINT.load(Ordering::Relaxed)
             && VISITS.fetch_sub(1, Ordering::Relaxed) == 1
         {
-            // SAFETY: takes integers. It does not return.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            kill_self();
         }
     }));
     let mut n = 0;
@@ -50,7 +50,7 @@ fn kill_at_every_point_of_the_chain_loses_nothing_and_leaves_nothing() {
         let told = Queue::<u32>::unbounded().unwrap();
         let child =
             Process::spawn(burst, (queue.clone(), told.clone(), point as u32, visit)).unwrap();
-        let killed = child.wait().signal() == Some(libc::SIGKILL);
+        let killed = child.wait().signal() == Some(SIGKILL);
         if killed {
             died.push(point);
         }
