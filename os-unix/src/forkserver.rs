@@ -24,13 +24,13 @@ pub(crate) use reports::Reported;
 
 use crate::error::{OsError, Result, errno};
 use crate::pidfd::{self, PidFd};
-use crate::start::{Child, Fork, fork};
-use crate::status::ExitStatus;
+use crate::start::{Child, Fork, fork, reap};
+use crate::status;
 use offspring_core::points::{Point, hit};
 use packet::{MOST_BESIDE, numbers, receive, send, sockets, words};
 use reports::{Reports, kind_and_number};
 use signals::Signals;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -200,10 +200,10 @@ impl Server {
         let signals = Signals::take()?;
         let failed = |code| OsError::new("serve", "as a fork server", code);
         send(&self.requests, &[0], &[], 0).map_err(failed)?;
-        let mut forks = Forks { pids: HashMap::new(), backlog: VecDeque::new(), serial: 0 };
+        let mut forks = Forks { pids: HashMap::new(), serial: 0, waiting: false };
         let (mut given, mut spoiled) = (Vec::new(), false);
         loop {
-            let out = if forks.backlog.is_empty() { 0 } else { libc::POLLOUT };
+            let out = if forks.waiting { libc::POLLOUT } else { 0 };
             let mut entries = [
                 entry(&self.requests, libc::POLLIN),
                 entry(&signals.fd, libc::POLLIN),
@@ -218,9 +218,9 @@ impl Server {
             }
             if entries[1].revents != 0 {
                 signals.forget_all();
-                forks.reap();
             }
-            if !forks.tell(&self.reports) {
+            let look = entries[1].revents != 0 || entries[2].revents != 0;
+            if look && !forks.tell(&self.reports) {
                 return Ok(Served::Over);
             }
             if entries[0].revents == 0 {
@@ -282,49 +282,41 @@ impl Server {
     }
 }
 
-/// The forks that live, and what is still to be told.
+/// The forks whose end was not told yet.
 struct Forks {
     pids: HashMap<u32, u64>,
-    backlog: VecDeque<[u8; 16]>,
     /// Of the next request.
     serial: u64,
+    /// One has ended, and the socket had no room for that.
+    waiting: bool,
 }
 
 impl Forks {
-    /// Reaps whoever has ended.
-    fn reap(&mut self) {
-        loop {
-            let mut status = 0;
-            // SAFETY: `status` is writable.
-            let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
-            if pid < 0 && errno() == libc::EINTR {
-                continue;
-            }
-            if pid <= 0 {
-                return;
-            }
-            hit(Point::ServeReaped);
-            let Some(serial) = self.pids.remove(&(pid as u32)) else { continue };
-            let [kind, number] = kind_and_number(ExitStatus::from_wait_status(status));
-            let [a, b] = halves(serial);
-            let packet = words(&[a, b, kind, number]);
-            self.backlog.extend(<[u8; 16]>::try_from(packet));
-        }
-    }
-
-    /// Tells as much as the socket takes; false when nobody is there to be told.
+    /// Tells of those that have ended, as much as the socket takes, and reaps whom it told of: a fork that nobody was told of lies
+    /// there for its parent to look at, if this process is stopped. False when nobody is there to be told.
     fn tell(&mut self, reports: &OwnedFd) -> bool {
-        while let Some(packet) = self.backlog.front() {
-            match send(reports, packet, &[], libc::MSG_DONTWAIT) {
-                Ok(()) => {
-                    hit(Point::ServeTold);
-                    self.backlog.pop_front();
+        loop {
+            let Some((pid, status)) = status::first_ended() else {
+                self.waiting = false;
+                return true;
+            };
+            if let Some(serial) = self.pids.get(&pid) {
+                let ([a, b], [kind, number]) = (halves(*serial), kind_and_number(status));
+                let packet = words(&[a, b, kind, number]);
+                match send(reports, &packet, &[], libc::MSG_DONTWAIT) {
+                    Ok(()) => {}
+                    Err(libc::EAGAIN) => {
+                        self.waiting = true;
+                        return true;
+                    }
+                    Err(_) => return false,
                 }
-                Err(libc::EAGAIN) => return true,
-                Err(_) => return false,
+                hit(Point::ServeTold);
+                self.pids.remove(&pid);
             }
+            reap(pid);
+            hit(Point::ServeReaped);
         }
-        true
     }
 }
 
@@ -342,6 +334,7 @@ impl AsFd for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::ExitStatus;
 
     #[test]
     fn client_of_a_server_that_is_gone_is_told() {
@@ -374,5 +367,18 @@ mod tests {
                 assert_eq!(waiter.join().unwrap(), Some(ExitStatus::Code(code as i32)));
             }
         });
+    }
+
+    #[test]
+    fn another_process_with_the_number_is_not_taken_for_the_fork() {
+        let (client, [server, _reports]) = pair().unwrap();
+        let me = std::process::id();
+        let own = pidfd::identity_of_self().unwrap();
+        for (identity, is_me) in [(own, true), (own ^ 2, false)] {
+            let [c, d] = halves(identity);
+            send(&server, &words(&[0, 0, me, c, d]), &[], 0).unwrap();
+            let child = client.fork(&[]).unwrap();
+            assert_eq!(child.pidfd().send_signal(0).is_ok(), is_me);
+        }
     }
 }

@@ -200,7 +200,8 @@ fn open_null() -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn reap(pid: u32) {
+/// Takes away a child that has ended; waits for its end.
+pub(crate) fn reap(pid: u32) {
     // SAFETY: no status is asked for.
     while unsafe { libc::waitpid(pid as libc::pid_t, ptr::null_mut(), 0) } < 0
         && errno() == libc::EINTR

@@ -249,6 +249,24 @@ fn wait_unreaped(pid: u32) -> bool {
 }
 
 fn waitid(kind: libc::idtype_t, id: u32, flags: i32) -> Found {
+    match wait_info(kind, id, flags) {
+        Ok(Some((_, status))) => Found::Ended(status),
+        Ok(None) => Found::Lives,
+        Err(libc::ECHILD) => Found::NotOurs,
+        Err(_) => Found::Refused,
+    }
+}
+
+/// A child of this process that has ended, and how; it is left unreaped. `None` if there is none.
+pub(crate) fn first_ended() -> Option<(u32, ExitStatus)> {
+    wait_info(libc::P_ALL, 0, libc::WNOHANG | libc::WNOWAIT).ok().flatten()
+}
+
+fn wait_info(
+    kind: libc::idtype_t,
+    id: u32,
+    flags: i32,
+) -> std::result::Result<Option<(u32, ExitStatus)>, i32> {
     loop {
         // SAFETY: all zero is a valid `siginfo_t`.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -256,21 +274,20 @@ fn waitid(kind: libc::idtype_t, id: u32, flags: i32) -> Found {
         if unsafe { libc::waitid(kind, id, &mut info, libc::WEXITED | flags) } != 0 {
             match errno() {
                 libc::EINTR => continue,
-                libc::ECHILD => return Found::NotOurs,
-                _ => return Found::Refused,
+                code => return Err(code),
             }
         }
         // SAFETY: `waitid` succeeded, so these fields are what it filled in, or zero: no child has ended.
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-        return match info.si_code {
-            _ if pid == 0 => Found::Lives,
-            libc::CLD_EXITED => Found::Ended(ExitStatus::Code(status)),
-            libc::CLD_KILLED | libc::CLD_DUMPED => Found::Ended(ExitStatus::Signal {
-                signal: status,
-                core_dumped: info.si_code == libc::CLD_DUMPED,
-            }),
-            _ => Found::Ended(ExitStatus::Unknown),
+        let status = match info.si_code {
+            _ if pid == 0 => return Ok(None),
+            libc::CLD_EXITED => ExitStatus::Code(status),
+            libc::CLD_KILLED | libc::CLD_DUMPED => {
+                ExitStatus::Signal { signal: status, core_dumped: info.si_code == libc::CLD_DUMPED }
+            }
+            _ => ExitStatus::Unknown,
         };
+        return Ok(Some((pid as u32, status)));
     }
 }
 

@@ -7,6 +7,7 @@ mod again;
 mod arena;
 mod barrier;
 mod fallbacks;
+mod forkserver;
 mod futex;
 mod generation;
 mod life;
@@ -22,6 +23,7 @@ fn main() {
         arena::CASES,
         barrier::CASES,
         fallbacks::CASES,
+        forkserver::CASES,
         futex::CASES,
         generation::CASES,
         life::CASES,

@@ -17,6 +17,7 @@
 //! | parking | `core::parking`: sleepers, wakers, notices; handles signalled late | looks at the lanes one a step, no buckets |
 //! | spsc | `core::queue::spsc`: counts, roles, handles that travel, successors | a record is one step, nobody sleeps |
 //! | semaphore | `core::semaphore` | no sleeping, no `forget` |
+//! | fork server | `os-unix`'s `forkserver`, the facade's `process::server` | one system call a step; one client |
 //!
 //! All but the barrier model are sequentially consistent: orderings are loom's matter. Not covered: generations that wrap,
 //! several size classes of blocks, dead letters, a death noticed before the epoch is raised together with the queue,
@@ -27,6 +28,7 @@ mod chain;
 pub mod checker;
 mod close;
 mod events;
+mod forkserver;
 mod leases;
 mod lock;
 mod parking;
@@ -191,6 +193,7 @@ const MODELS: &[Cases] = &[
     parking::cases,
     semaphore::cases,
     spsc::cases,
+    forkserver::cases,
 ];
 
 /// Every case: the small ones and all mutants, then, unless `quick`, the large ones.
