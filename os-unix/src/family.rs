@@ -213,6 +213,9 @@ unsafe impl System for Unix {
     }
 
     fn is_gone(&self, pid: u32, identity: u64) -> Option<bool> {
+        if pid == 0 {
+            return None;
+        }
         if identity != 0 {
             return pidfd::is_gone(pid, identity);
         }

@@ -8,6 +8,8 @@
 #[cfg(not(offspring_loom))]
 pub mod again;
 pub mod commit;
+#[cfg(not(offspring_loom))]
+pub mod conformance;
 #[cfg(all(unix, not(offspring_loom)))]
 pub mod corrupt;
 #[cfg(all(unix, not(offspring_loom)))]

@@ -16,9 +16,9 @@ struct Stage {
 
 #[cfg(not(offspring_loom))]
 const STAGES: &[Stage] = {
+    use offspring_verify::{conformance, kill, mutants, parity, props, restart, sanitize, summary};
     #[cfg(unix)]
     use offspring_verify::{corrupt, cpython, lin, step};
-    use offspring_verify::{kill, mutants, parity, props, restart, sanitize, summary};
     &[
         Stage {
             name: "model",
@@ -34,6 +34,11 @@ const STAGES: &[Stage] = {
             name: "props",
             about: "the real code against plain models: random operations, deaths, counters near their wrap",
             run: props::stage,
+        },
+        Stage {
+            name: "conformance",
+            about: "each promise of the platform seam, against each back end; broken ones must be caught",
+            run: conformance::stage,
         },
         Stage {
             name: "kill",
@@ -131,16 +136,17 @@ const STAGES: &[Stage] = &[Stage {
 
 fn usage() {
     println!(
-        "cargo verify <stage> [--quick] [--seconds N] [--only NAME] [--bound N] [--threads] [--object NAME] [--kills N] [--seed N]\n"
+        "cargo verify <stage> [--quick] [--seconds N] [--only NAME] [--bound N] [--threads] [--object NAME] [--kills N] [--seed N] [--wine]\n"
     );
     for stage in STAGES {
-        println!("  {:8} {}", stage.name, stage.about);
+        println!("  {:11} {}", stage.name, stage.about);
     }
     println!(
         "\n--quick is the small version for every change; --seconds is about how long it may take;\n\
          --only runs what has NAME in its name; --bound sets loom's preemptions;\n\
          --threads, --object, --kills and --seed N are for kill: victims of several threads, one object alone,\n\
-         parents, children, grandchildren and fork servers so often each, a run again."
+         parents, children, grandchildren and fork servers so often each, a run again;\n\
+         --wine is for parity: the Windows build under Wine, too."
     );
 }
 
@@ -154,6 +160,7 @@ fn settings(mut arguments: pico_args::Arguments) -> Result<Settings, String> {
         threads: arguments.contains("--threads"),
         object: arguments.opt_value_from_str("--object").map_err(said)?,
         kills: arguments.opt_value_from_str("--kills").map_err(said)?,
+        wine: arguments.contains("--wine"),
         seed: arguments.opt_value_from_str("--seed").map_err(said)?,
     };
     match arguments.finish().first() {
@@ -165,8 +172,8 @@ fn settings(mut arguments: pico_args::Arguments) -> Result<Settings, String> {
 fn main() -> ExitCode {
     #[cfg(not(offspring_loom))]
     {
-        use offspring_verify::kill;
-        let inner = kill::inner_process();
+        use offspring_verify::{conformance, kill};
+        let inner = kill::inner_process().or_else(conformance::inner_process);
         #[cfg(unix)]
         use offspring_verify::{corrupt, cpython, faults, lin, step};
         #[cfg(unix)]

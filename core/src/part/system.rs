@@ -22,11 +22,12 @@ pub type Trace<S> = fn(&Family<S>, &Object, found: &mut dyn FnMut(RegionRef));
 /// # Safety
 ///
 /// Implementors promise:
-/// - S1 `base` to `base + len` is one shared mapping, aligned to 64 KiB, that stays where it is while the value lives; the
+/// - S1 `base` to `base + len` is one shared mapping, aligned to `page`, a power of two from 4 KiB up to the granule in which
+///   regions are placed; it stays where it is while the value lives; the
 ///   tables (all below `HEAP_AT`) can be written once `create` or `attach` has returned;
 /// - S2 `commit` and `commit_more` make pages writable without a fault; after `release` they are readable in a process that
 ///   still looks, and zero once they are committed again;
-/// - S3 `wait` and `wake` keep W1 to W4 of [`Wait`](crate::wait::Wait) for words of the arena, `light_barrier` and
+/// - S3 `wait` and `wake` keep W1 to W4 and W6 of [`Wait`](crate::wait::Wait) for words of the arena, `light_barrier` and
 ///   `heavy_barrier` W5 among all processes of the arena that use the same mode;
 /// - S4 `life` says [`Life::Marked`] only when the thread that held the life word executes no instruction any more, and
 ///   the kernel copies nothing on its behalf; all it did happens before;
