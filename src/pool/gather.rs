@@ -69,6 +69,9 @@ struct State {
     /// Callbacks that have not ended, these among them.
     running: usize,
     wakers: Vec<Waker>,
+    /// Who takes results as they come, and the first it can use: any, if `None`.
+    #[cfg(feature = "stream")]
+    taker: Option<(Option<u64>, Waker)>,
     /// It was told that it is over.
     told: bool,
 }
@@ -76,6 +79,14 @@ struct State {
 impl State {
     fn is_over(&self) -> bool {
         self.ended.is_some() || self.total == Some(self.arrived)
+    }
+
+    /// Where the results lie that begin with number `next`, or any.
+    fn place_of(&self, next: Option<u64>) -> Option<usize> {
+        match next {
+            Some(next) => self.parts.iter().position(|(first, _)| *first == next),
+            None => (!self.parts.is_empty()).then_some(0),
+        }
     }
 }
 
@@ -150,6 +161,51 @@ impl Gather {
             state.wakers.push(waker.clone());
         }
         false
+    }
+
+    /// As [`take`](Self::take); if there is nothing to take and more will come, whoever pumps wakes the task behind it.
+    #[cfg(feature = "stream")]
+    pub(super) fn poll_take(
+        &self,
+        next: Option<u64>,
+        waker: &Waker,
+    ) -> std::task::Poll<Option<Got>> {
+        let mut state = self.lock();
+        if let Some(place) = state.place_of(next) {
+            return std::task::Poll::Ready(Some(state.parts.remove(place).1));
+        }
+        if state.ended.is_some() {
+            return std::task::Poll::Ready(None);
+        }
+        state.taker = Some((next, waker.clone()));
+        std::task::Poll::Pending
+    }
+
+    /// Who is to be woken, as there is something to take.
+    #[cfg(feature = "stream")]
+    pub(super) fn taker(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        let (next, _) = state.taker.as_ref()?;
+        let due = state.ended.is_some() || state.place_of(*next).is_some();
+        due.then(|| state.taker.take()).flatten().map(|(_, waker)| waker)
+    }
+
+    /// Nobody takes results in this build.
+    #[cfg(not(feature = "stream"))]
+    pub(super) fn taker(&self) -> Option<Waker> {
+        None
+    }
+
+    /// How many tasks gave a value or an error so far.
+    #[cfg(feature = "progress")]
+    pub(super) fn arrived(&self) -> u64 {
+        self.lock().arrived
+    }
+
+    /// How many tasks there are, if that is known.
+    #[cfg(feature = "progress")]
+    pub(super) fn total(&self) -> Option<u64> {
+        self.lock().total
     }
 
     /// If it has just become over: what is to be called, once.
@@ -227,11 +283,7 @@ impl Gather {
     /// Takes some results out: those that begin with number `next`, or any.
     pub(super) fn take(&self, next: Option<u64>) -> Option<Got> {
         let mut state = self.lock();
-        let place = match next {
-            Some(next) => state.parts.iter().position(|(first, _)| *first == next)?,
-            None if state.parts.is_empty() => return None,
-            None => 0,
-        };
+        let place = state.place_of(next)?;
         // Few lie here at once: they are taken as they come.
         Some(state.parts.remove(place).1)
     }

@@ -10,7 +10,7 @@ use super::chunk::{Chunk, Measured, To};
 use super::crew::Worker;
 use super::error::TaskError;
 use super::function::{Entry, MOST_FUNCTIONS};
-use super::gather::{Gather, Got};
+use super::gather::{Callback, Gather, Got};
 use super::wire::{Failure, Job, Part, Reply};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::queue::{Queue, Ticket};
@@ -19,6 +19,7 @@ use offspring_core::block_on::block_on;
 use offspring_core::wait::{Adaptive, Deadline, Wait};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 
 /// A pool, shared by its handle, its tasks and its thread.
 pub(super) struct Hub {
@@ -228,9 +229,10 @@ impl Hub {
         state.feed(self);
         state.close_if_done(self);
         let others = state.waiters > 1;
-        let callbacks =
-            if handed_on || !state.listened.is_empty() { state.over_now() } else { Vec::new() };
+        let (callbacks, takers) =
+            if state.listened.is_empty() { Default::default() } else { state.over_now() };
         drop(state);
+        takers.into_iter().for_each(Waker::wake);
         for (gather, callback) in callbacks {
             self.callbacks.run(&self.board, gather, callback);
         }
@@ -550,17 +552,21 @@ impl State {
         }
     }
 
-    /// The callbacks of what is over.
-    fn over_now(&mut self) -> Vec<(Arc<Gather>, super::gather::Callback)> {
-        let mut found = Vec::new();
+    /// The callbacks of what is over, and who takes results that are there.
+    fn over_now(&mut self) -> (Vec<(Arc<Gather>, Callback)>, Vec<Waker>) {
+        let (mut found, mut takers) = (Vec::new(), Vec::new());
         self.listened.retain(|gather| {
+            if let Some(taker) = gather.taker() {
+                takers.push(taker);
+                return false;
+            }
             if !gather.is_over() {
                 return true;
             }
             found.extend(gather.tell().into_iter().map(|callback| (gather.clone(), callback)));
             false
         });
-        found
+        (found, takers)
     }
 }
 

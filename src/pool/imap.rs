@@ -13,7 +13,11 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
+#[cfg(feature = "stream")]
+use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(feature = "stream")]
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// What became of each task, as an iterator; see [`Pool::imap`](super::Pool::imap).
@@ -39,6 +43,8 @@ pub struct Imap<'p, I, R> {
     last: Option<TaskError>,
     /// The one of them that did not fit the chunk before it.
     alone: Option<Values>,
+    #[cfg(feature = "progress")]
+    bar: Option<indicatif::ProgressBar>,
     gives: PhantomData<fn() -> R>,
 }
 
@@ -69,6 +75,8 @@ impl<'p, I, R> Imap<'p, I, R> {
             at_hand: None,
             last: None,
             alone: None,
+            #[cfg(feature = "progress")]
+            bar: None,
             gives: PhantomData,
         }
     }
@@ -81,12 +89,46 @@ impl<'p, I, R> Imap<'p, I, R> {
     }
 }
 
+#[cfg(feature = "progress")]
+impl<I: Iterator, R> Imap<'_, I, R> {
+    /// Shows on `bar` how many tasks have ended, also those whose turn has not come. A bar without a length gets one, if the arguments
+    /// say how many they are. It is finished with the last result, and left as it is if the iterator is dropped before.
+    ///
+    /// The bar moves while `next` is called. A whole map is `imap(..).progress(bar).collect::<Result<Vec<_>, _>>()`, which, other
+    /// than [`map`](super::Pool::map), gives up what is behind the first error.
+    pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
+        if let Some(arguments) = &self.arguments
+            && let (least, Some(most)) = arguments.size_hint()
+            && least == most
+            && bar.length().is_none_or(|length| length == 0)
+        {
+            bar.set_length(most as u64);
+        }
+        self.bar = Some(bar);
+        self
+    }
+}
+
 impl<A, I, R> Imap<'_, I, R>
 where
     A: Serialize,
     I: Iterator<Item = A>,
     R: DeserializeOwned,
 {
+    /// Moves the bar, if there is one.
+    #[cfg(feature = "progress")]
+    fn show(&self, last: bool) {
+        match &self.bar {
+            Some(bar) if !last => bar.set_position(self.gather.arrived()),
+            Some(bar) if !bar.is_finished() => bar.finish(),
+            _ => {}
+        }
+    }
+
+    /// There are no bars in this build.
+    #[cfg(not(feature = "progress"))]
+    fn show(&self, _: bool) {}
+
     /// As `next`, waiting for `timeout` at most: [`TaskError::NotReady`] then, and a later `next` still gives it.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<R, TaskError>> {
         self.next_until(Some(self.hub.deadline(timeout)))
@@ -103,15 +145,14 @@ where
             }
             self.fill();
             if self.taken == self.sent {
+                self.show(self.last.is_none());
                 return self.last.take().map(Err);
             }
             match self.await_some(until) {
                 Ok(got) => self.at_hand = Some((got, 0)),
                 Err(error) => {
                     if !error.is_not_ready() {
-                        // Nothing more will come of this.
-                        (self.arguments, self.alone) = (None, None);
-                        (self.taken, self.last) = (self.sent, None);
+                        self.give_up();
                     }
                     return Some(Err(error));
                 }
@@ -155,6 +196,12 @@ where
                 Err(error) => self.stop(error),
             }
         }
+    }
+
+    /// Nothing more will come of this.
+    fn give_up(&mut self) {
+        (self.arguments, self.alone) = (None, None);
+        (self.taken, self.last) = (self.sent, None);
     }
 
     /// Nothing more is sent; the error comes behind what was.
@@ -204,18 +251,26 @@ where
     /// Results that are next.
     fn await_some(&mut self, until: Option<Deadline>) -> Result<Got, TaskError> {
         let next = self.ordered.then_some(self.taken);
-        let look = || match self.gather.take(next) {
-            Some(got) => Some(Ok(got)),
-            None => self.gather.why_ended().map(Err),
+        let look = || {
+            self.show(false);
+            match self.gather.take(next) {
+                Some(got) => Some(Ok(got)),
+                None => self.gather.why_ended().map(Err),
+            }
         };
         let got = self.hub.wait(until, look).unwrap_or(Err(TaskError::NotReady))?;
+        self.took(&got);
+        Ok(got)
+    }
+
+    /// Results were taken.
+    fn took(&mut self, got: &Got) {
         self.taken += got.len() as u64;
         if !self.ordered {
             // Any of them: the oldest are as good as done.
             let under_way = self.sent - self.taken;
             self.ahead.retain(|end| *end > self.sent - under_way);
         }
-        Ok(got)
     }
 
     /// All values in order, or the first error, once all have ended.
@@ -246,6 +301,53 @@ where
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_until(None)
+    }
+}
+
+/// The results without blocking the thread: the pool's own thread wakes the task. For any executor; also this is lazy, and arguments are
+/// taken from their iterator inside of `poll_next`.
+#[cfg(feature = "stream")]
+impl<A, I, R> futures_core::Stream for Imap<'_, I, R>
+where
+    A: Serialize,
+    I: Iterator<Item = A> + Unpin,
+    R: DeserializeOwned,
+{
+    type Item = Result<R, TaskError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some((got, index)) = &mut this.at_hand {
+                if *index < got.len() {
+                    *index += 1;
+                    return Poll::Ready(Some(got.read(*index - 1)));
+                }
+                this.at_hand = None;
+            }
+            this.fill();
+            if this.taken == this.sent {
+                this.show(this.last.is_none());
+                return Poll::Ready(this.last.take().map(Err));
+            }
+            this.hub.pump();
+            this.show(false);
+            match this.gather.poll_take(this.ordered.then_some(this.taken), context.waker()) {
+                Poll::Ready(Some(got)) => {
+                    this.took(&got);
+                    this.at_hand = Some((got, 0));
+                }
+                Poll::Ready(None) => {
+                    let error = this.gather.why_ended().unwrap_or(TaskError::Cancelled);
+                    this.give_up();
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Pending => {
+                    this.hub.listen(&this.gather);
+                    return Poll::Pending;
+                }
+            }
+        }
     }
 }
 

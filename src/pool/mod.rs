@@ -67,6 +67,12 @@
 //! places in the program's image, in order; shared memory carries only the index. Wild bytes in the arena can so make a worker
 //! call a function that the parent named, with arguments that pass their deserialiser, and nothing else.
 //!
+//! # Features
+//!
+//! A [`Task`] is a future in every build. `stream` makes an [`Imap`] a `futures_core::Stream`, for any executor: the pool's own thread
+//! wakes it, so nothing of tokio is needed (`tokio` is another name of the feature). `progress` shows maps on a bar of indicatif:
+//! `Imap::progress`, `Task::wait_with`.
+//!
 //! When to take a pool at all: the [guide].
 //!
 //! # Names

@@ -172,6 +172,19 @@ impl<R: DeserializeOwned + 'static> Task<R> {
     }
 }
 
+#[cfg(feature = "progress")]
+impl<R> Task<Vec<R>> {
+    /// As [`wait`](Task::wait), showing on `bar` how many tasks of the map have ended. It is finished with the last.
+    pub fn wait_with(&self, bar: &indicatif::ProgressBar) {
+        bar.set_length(self.gather.total().unwrap_or_default());
+        self.hub.wait(None, || {
+            bar.set_position(self.gather.arrived());
+            self.gather.is_ready().then_some(())
+        });
+        bar.finish();
+    }
+}
+
 /// Waits without blocking the thread: the pool's own thread wakes the future. For any executor.
 impl<R> Future for Task<R> {
     type Output = Result<R, TaskError>;
