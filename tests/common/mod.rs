@@ -119,6 +119,11 @@ impl Drop for Audit {
 
 /// Runs cases one after another, each counted, in a program of one thread.
 pub fn run(cases: &[(&str, fn())]) {
+    run_with(cases, || ());
+}
+
+/// As [`run`]; `after` each case, and before what it left is counted.
+pub fn run_with(cases: &[(&str, fn())], after: fn()) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<_> = arguments.iter().filter(|text| !text.starts_with('-')).collect();
     let chosen = |name: &str| {
@@ -134,6 +139,7 @@ pub fn run(cases: &[(&str, fn())]) {
         println!("test {name} ...");
         let audit = audit();
         case();
+        after();
         drop(audit);
         println!("test {name} ... ok");
     }

@@ -1,6 +1,7 @@
 //! What a fork server does, and what becomes of it.
 
-use super::{common, context, files};
+use super::unix::files;
+use super::{common, context};
 use offspring::process::{Context, Passed, StartMethod};
 use offspring::{Process, Queue};
 use offspring_core::prim::{AtomicU32, Ordering};
@@ -171,4 +172,19 @@ pub fn shared_by_forks() {
         warm.spawn(get, ()).unwrap().join().unwrap()
     };
     assert_eq!(context(StartMethod::Spawn).spawn(client, ()).unwrap().join().unwrap(), [0, 1, 2]);
+}
+
+fn refuse_pidfds() {
+    offspring_os_unix::deny::deny(&[libc::SYS_pidfd_open], libc::EPERM).unwrap();
+}
+
+pub fn without_pidfds() {
+    let denied = server().warmed_by(refuse_pidfds);
+    assert_eq!(denied.spawn(|n: u32| n + 1, 2).unwrap().join().unwrap(), 3);
+    let child = denied.spawn(|()| std::thread::park(), ()).unwrap();
+    assert!(child.is_alive());
+    common::kill(&child);
+    let child: Process<()> = denied.spawn(|code| std::process::exit(code), 4).unwrap();
+    assert_eq!(child.wait().code(), Some(4));
+    denied.end_server().unwrap();
 }
