@@ -111,6 +111,8 @@ points! {
     ChainFlagged = "chain.flagged",
     ChainEnded = "chain.ended",
     ChainSwept = "chain.swept",
+    ChainGuestCame = "chain.guest-came",
+    ChainGuestLeft = "chain.guest-left",
     // Queue: from one to one.
     SpscWritten = "spsc.written",
     SpscPublished = "spsc.published",

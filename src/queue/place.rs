@@ -169,17 +169,28 @@ impl Attached {
     pub(crate) fn join(region: RegionRef, type_hash: u64) -> Result<Self> {
         let family = *family()?;
         let subject = Subject::Queue(region.bits());
-        let object = match family.join_object(region, KIND, type_hash) {
-            Err(ObjectError::Region(RegionError::MembersFull)) => {
-                sweep(family, region, type_hash);
-                family.join_object(region, KIND, type_hash)
+        let mut swept = false;
+        let object = loop {
+            match family.join_object(region, KIND, type_hash) {
+                Err(ObjectError::Region(RegionError::MembersFull)) if !swept => {
+                    // Others that are at it are as many as there are seats, and none of them waits for anything.
+                    swept = sweep(family, region, type_hash);
+                    if !swept {
+                        std::thread::yield_now();
+                    }
+                }
+                other => break other,
             }
-            other => other,
         };
         let object = object.map_err(|error| object_error(error, "use the queue", subject))?;
         match Self::check(&object) {
             Some((geometry, chained)) => {
-                Ok(Self::over(family, object, stored(family, object, geometry, chained)))
+                let at = Self::over(family, object, stored(family, object, geometry, chained));
+                if swept {
+                    // Gives back what was only kept because we were looking at it.
+                    at.core()?.sweep();
+                }
+                Ok(at)
             }
             None => {
                 family.leave_object(region);
@@ -321,16 +332,20 @@ fn ring(family: Family, object: Object, geometry: Geometry) -> Mapped<Pages> {
     }
 }
 
-/// Frees the indices of dead members, as nobody in particular.
-fn sweep(family: Family, region: RegionRef, type_hash: u64) {
+/// Frees the indices of dead members, as one who is no member. False: others are at it.
+fn sweep(family: Family, region: RegionRef, type_hash: u64) -> bool {
     if let Ok(object) = family.look(region, KIND, type_hash)
         && let Some((geometry, chained)) = Attached::check(&object)
     {
-        match stored(family, object, geometry, chained) {
-            Stored::Ring(ring) => Queue::new(&ring, &family, 0).recover(),
-            Stored::Chain(rings) => Chain::new(&*rings, &family, 0, 0).recover(),
+        return match stored(family, object, geometry, chained) {
+            Stored::Ring(ring) => {
+                Queue::new(&ring, &family, 0).recover();
+                true
+            }
+            Stored::Chain(rings) => Chain::new(&*rings, &family, 0, 0).sweep_as_guest(family.me()),
         };
     }
+    true
 }
 
 /// Tells a collector which regions the messages of a queue name.

@@ -148,6 +148,10 @@ impl<'a> Core<'a> {
         both!(self, queue => queue.recover())
     }
 
+    pub(super) fn sweep(&self) {
+        both!(self, queue => queue.sweep());
+    }
+
     pub(super) fn sweep_if_due(&self) -> bool {
         both!(self, queue => queue.sweep_if_due())
     }

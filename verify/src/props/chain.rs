@@ -39,6 +39,8 @@ enum Op {
     Commit,
     GiveBack,
     Sweep,
+    /// By one who is no member.
+    Guest,
     Close,
 }
 
@@ -65,6 +67,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Op::Commit),
         1 => Just(Op::GiveBack),
         1 => Just(Op::Sweep),
+        1 => Just(Op::Guest),
     ];
     let op = prop_oneof![60 => op, 1 => Just(Op::Close)];
     let dies = prop_oneof![5 => Just(None), 1 => (0..60_u8).prop_map(Some)];
@@ -423,6 +426,17 @@ impl Run {
                 done.is_some()
             }
             Op::Sweep => process.run(&fate, |family| self.chain(family, seat).sweep()).is_some(),
+            Op::Guest => {
+                // Who sits down next, unless it dies of this.
+                let guest = self.next;
+                let done = self.world.process(guest).run(&fate, |family| {
+                    let chain = Chain::new(&self.rings, family, 0, 0);
+                    chain.sweep_as_guest(reference(guest))
+                });
+                prop_assert!(done.unwrap_or(true), "dead guests keep no seat");
+                self.next += usize::from(done.is_none());
+                true
+            }
             Op::Close => {
                 let done = process.run(&fate, |family| self.chain(family, seat).close());
                 // Who died in it may have closed it.

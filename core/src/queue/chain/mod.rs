@@ -14,6 +14,7 @@
 //! | C7 | free: the memory goes | `link.rs` |
 //! | C8 | close: the flag, then the last ring's next: none → END | here |
 //! | C9 | Closed: the mark seen in the last ring; then all slots of all rings, then all blocks of all rings | `take.rs` |
+//! | G | who finds every member index taken by the dead sweeps before it is a member | `guest.rs` |
 //! | CS | OWNED(dead) → FREE. OFFERED(dead): linked → LIVE, else → RETIRED. DYING(dead) → RETIRED. Pins of the dead free. Each ring's own sweep. **Then** the dead's indices | `sweep.rs` |
 //!
 //! The order of a queue stays: a put that sees a successor goes there, and a reader that passes a ring notes what it passed;
@@ -33,6 +34,10 @@
 //! A *stopped* process that holds a slot keeps that ring and, since the head cannot move, the rings behind it, until it goes
 //! on; others pass it. Ring generations and pin turns have 32 bits and wrap, as in the queue's own words.
 
+mod dump;
+mod guest;
+#[cfg(any(feature = "points", offspring_loom))]
+mod in_use;
 mod link;
 mod pin;
 mod storage;
@@ -86,7 +91,8 @@ impl<'a, S: ChainStorage, F: Family> Chain<'a, S, F> {
     /// The chain in `storage`, for its member `me`. `seat` is where this thread begins to look for a free pin: threads that begin
     /// at different ones do not get in each other's way.
     ///
-    /// `me` as for [`Queue::new`].
+    /// `me` as for [`Queue::new`]; with 0, only [`sweep_as_guest`](Self::sweep_as_guest), [`trace`](Self::trace) and what only looks
+    /// at the chain's own words may be called.
     #[inline(always)]
     pub fn new(storage: &'a S, family: &'a F, me: u16, seat: u16) -> Self {
         Self { storage, family, me, seat }

@@ -7,7 +7,8 @@
 //! | C1b | leave: the pin free; barrier; is the ring RETIRED? then C7 is tried | likewise |
 //!
 //! A pin names a member, so a dead process's pins do not count, and the sweep frees them before the member's index. Any free
-//! pin will do: a seat is taken by CAS, held for one operation only, and its word never recurs.
+//! pin will do: a seat is taken by CAS, held for one operation only, and its word never recurs. Who is no member yet has no pins;
+//! see `guest.rs`.
 
 use super::Chain;
 use super::storage::ChainStorage;
@@ -61,6 +62,7 @@ impl<S: ChainStorage, F: Family> Chain<'_, S, F> {
     /// Takes one more pin, on ring `index`.
     pub(super) fn pin(&self, pins: &mut Pins, index: u16) -> Result<(), NoEntry> {
         let count = self.storage.pins();
+        debug_assert!(self.me != 0, "a pin of nobody keeps nothing: guests have seats");
         debug_assert!(!pins.is_full() && (1..=self.storage.rings()).contains(&index));
         for turn in 0..count {
             let seat = (self.seat % count + turn) % count;
@@ -189,7 +191,7 @@ impl<S: ChainStorage, F: Family> Chain<'_, S, F> {
             // ORDER: Acquire, C1: whoever left the ring did so behind its last access.
             let pin = PinWord(self.storage.pin(seat).word.load(Ordering::Acquire));
             pin.owner() != 0 && pin.ring() == index && !self.dead(pin.owner())
-        })
+        }) || self.is_visited(index)
     }
 
     /// Frees the pins of the dead.

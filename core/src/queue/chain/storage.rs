@@ -18,6 +18,21 @@ pub struct ChainHead {
     pub(super) tail: Padded<AtomicU64>,
     /// Where readers begin.
     pub(super) head: Padded<AtomicU64>,
+    /// Who sweeps before it is a member.
+    pub(super) guests: [Guest; GUESTS],
+}
+
+/// Guests at once; one more waits until one of them is done.
+const GUESTS: usize = 8;
+
+/// A guest's seat: the one ring that a process looks at which is no member.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(super) struct Guest {
+    /// The process, or 0.
+    pub(super) who: AtomicU64,
+    /// The ring, or 0.
+    pub(super) ring: AtomicU32,
 }
 
 /// The rarely written words.
@@ -87,7 +102,7 @@ pub struct Pin {
 
 #[cfg(not(offspring_loom))]
 const _: () = {
-    assert!(size_of::<ChainHead>() == 384);
+    assert!(size_of::<ChainHead>() == 512);
     assert!(size_of::<RingControl>() == 64);
     assert!(size_of::<Pin>() == 64);
 };

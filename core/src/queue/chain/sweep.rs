@@ -109,7 +109,7 @@ impl<S: ChainStorage, F: Family> Chain<'_, S, F> {
     }
 
     /// CS: what a dead owner left half-done with ring `index`.
-    fn sweep_control(&self, index: u16) {
+    pub(super) fn sweep_control(&self, index: u16) {
         let control = self.storage.control(index);
         let w = control.word();
         if w.owner() == 0 || !self.dead(w.owner()) {

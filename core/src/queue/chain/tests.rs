@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::vec::Vec;
 use std::{format, vec};
 
+use super::word::PinWord;
 use super::*;
 use crate::member::MemberTable;
 use crate::prim::{AtomicU32, AtomicU64};
@@ -360,6 +361,79 @@ fn pin_of_a_dead_process_does_not_keep_a_ring_and_a_living_one_does() {
     assert_eq!(get(&chain), Err(GetError::Empty));
     assert_ne!(world.rings.control(at.index).word().state(), RingState::Retired);
     assert_eq!(world.rings.live(), 1);
+}
+
+fn guest(world: &World) -> Chain<'_, Rings, Mortals> {
+    Chain::new(&world.rings, &world.family, 0, 0)
+}
+
+#[test]
+fn guest_repairs_what_the_dead_left_and_frees_their_indices() {
+    let world = world(1);
+    let (chain, victim) = (world.member(1), world.member(2));
+    fill(&chain, 0..2);
+    let held = lease(&victim).unwrap().0;
+    let mut pins = Pins::default();
+    victim.enter(&world.rings.head.head.0, &mut pins).unwrap();
+    world.family.kill(2);
+    core::mem::forget(held);
+    assert!(guest(&world).sweep_as_guest(process(9)));
+    assert!(world.rings.members().get(2).is_none());
+    assert!(
+        (0..world.rings.pins()).all(|seat| {
+            PinWord(world.rings.pin(seat).word.load(Ordering::Relaxed)).owner() == 0
+        })
+    );
+    let mut back = [get(&chain).unwrap(), get(&chain).unwrap()];
+    back.sort();
+    assert_eq!(back, [text(0).into_bytes(), text(1).into_bytes()]);
+}
+
+#[test]
+fn guest_leaves_the_pins_of_others_alone() {
+    let world = world(1);
+    let (chain, other) = (world.member(1), world.member(2));
+    fill(&chain, 0..2);
+    let mut pins = Pins::default();
+    other.enter(&world.rings.head.head.0, &mut pins).unwrap();
+    let words = || -> Vec<u64> {
+        (0..world.rings.pins())
+            .map(|seat| world.rings.pin(seat).word.load(Ordering::Relaxed))
+            .collect()
+    };
+    let before = words();
+    assert!(guest(&world).sweep_as_guest(process(9)));
+    assert_eq!(words(), before);
+}
+
+#[test]
+fn ring_that_a_living_guest_looks_at_is_not_given_back() {
+    let world = world(1);
+    let chain = world.member(1);
+    let seat = &world.rings.head.guests[0];
+    fill(&chain, 0..3);
+    // As a guest that stopped in the middle has it.
+    seat.who.store(process(9).bits(), Ordering::Relaxed);
+    seat.ring.store(1, Ordering::Relaxed);
+    drain(&chain, 0..3);
+    assert_eq!(get(&chain), Err(GetError::Empty));
+    assert_eq!(world.rings.control(1).word().state(), RingState::Retired);
+    world.family.kill(9);
+    assert_eq!(get(&chain), Err(GetError::Empty));
+    assert_ne!(world.rings.control(1).word().state(), RingState::Retired);
+    assert_eq!(world.rings.live(), 1);
+}
+
+#[test]
+fn guest_waits_for_a_seat_and_takes_that_of_a_dead_one() {
+    let world = world(1);
+    for seat in &world.rings.head.guests {
+        seat.who.store(process(9).bits(), Ordering::Relaxed);
+    }
+    assert!(!guest(&world).sweep_as_guest(process(10)));
+    world.family.kill(9);
+    assert!(guest(&world).sweep_as_guest(process(10)));
+    assert_eq!(world.rings.head.guests[0].who.load(Ordering::Relaxed), 0);
 }
 
 #[test]
