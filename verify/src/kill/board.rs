@@ -155,6 +155,10 @@ pub struct Board {
     pub semaphore: AtomicU64,
     /// Slots of the queue.
     pub capacity: AtomicU32,
+    /// Whether the queue is a chain of rings: no slot is ever missing.
+    pub chained: AtomicU32,
+    /// Bytes that all rings of a chain may take; 0: as many as there are.
+    pub most_bytes: AtomicU32,
     /// Bytes of a message that lie in a slot.
     pub inline: AtomicU32,
     /// Bytes of the largest message.

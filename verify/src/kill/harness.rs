@@ -14,7 +14,7 @@ use super::objects::{self, Party};
 use super::plan::{Plan, Planner};
 use super::scripts;
 use super::system::{self, Children, Family, News, Options, PACE};
-use super::targets::{Script, Target};
+use super::targets::{Script, Target, is_here};
 use offspring_core::points::Point;
 use offspring_core::prim::Ordering;
 use offspring_core::process::ProcessRef;
@@ -178,6 +178,11 @@ impl Harness {
         let capacity = self.dice.pick(&[1, 2, 3, 8, 32]).unwrap_or(1);
         board.capacity.store(capacity, Ordering::Relaxed);
         board.carrying.store(u32::from(self.dice.percent(50)), Ordering::Relaxed);
+        let chained = self.wants_chain();
+        board.chained.store(chained.into(), Ordering::Relaxed);
+        let most_bytes = if self.dice.percent(30) { 2 << 20 } else { 0 };
+        board.most_bytes.store(most_bytes, Ordering::Relaxed);
+        self.planner.next_round(chained);
         let inline = if self.dice.percent(85) { 48 } else { 0 };
         board.inline.store(inline, Ordering::Relaxed);
         let most = if self.dice.percent(25) { 320 << 10 } else { 16 << 10 };
@@ -188,6 +193,9 @@ impl Harness {
         let party = objects::attach(self.family, board)?;
         self.party = Some(party);
         board.phase.store(phase::RUNNING, Ordering::Release);
+        if chained && self.dice.percent(70) {
+            self.guests()?;
+        }
         self.survivor(Script::Taker)?;
         self.survivor(Script::Putter)?;
         let before = self.tally.kills();
@@ -207,6 +215,25 @@ impl Harness {
         Ok(())
     }
 
+    /// Fills the table of members with dead ones, so that whoever comes next sweeps as a guest; a few die of that.
+    fn guests(&mut self) -> Result<(), String> {
+        let full = std::iter::repeat_n(Point::MemberJoined, objects::QUEUE_MEMBERS as usize - 1);
+        let guests = [Point::ChainGuestCame, Point::ChainGuestCame, Point::ChainGuestLeft];
+        for point in full.chain(guests) {
+            // One after another: nobody lives who would sweep for them.
+            self.start(Plan { point: Some((point, 1)), ..Plan::only(Script::Leave) })?;
+            self.settle_until(|harness| harness.victims() == 0);
+        }
+        Ok(())
+    }
+
+    /// A third of the rounds have a chain; half of them where its points had the fewest deaths.
+    fn wants_chain(&mut self) -> bool {
+        let rarest = self.targets().iter().min_by_key(|target| self.kills_at(target.point));
+        let behind = rarest.is_some_and(|target| !is_here(target.point, false));
+        self.dice.percent(if behind { 50 } else { 33 })
+    }
+
     fn victims(&self) -> usize {
         self.running.iter().filter(|one| !one.survivor).count()
     }
@@ -219,7 +246,13 @@ impl Harness {
         self.start(Plan::only(Script::Quiet))?;
         self.settle_until(|harness| harness.victims() == 0);
         // Whoever closes stands where the mark belongs before anybody else, unless it died of closing.
-        for point in [Point::CloseFlagged, Point::CloseMarked, Point::CloseMarked] {
+        let chained = board.chained.load(Ordering::Relaxed) != 0;
+        let points = if chained {
+            [Point::ChainFlagged, Point::ChainEnded, Point::ChainEnded]
+        } else {
+            [Point::CloseFlagged, Point::CloseMarked, Point::CloseMarked]
+        };
+        for point in points {
             let point = Some((point, 1));
             self.start(Plan { point, ..Plan::only(Script::Close) })?;
         }

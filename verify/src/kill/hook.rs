@@ -5,7 +5,8 @@ use super::ledger::Ledger;
 use super::system;
 use offspring_core::points::{Point, set_hook};
 use offspring_core::prim::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 /// What the calling thread is about to do, for the hook.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub enum Doing {
 thread_local! {
     static DOING: Cell<Doing> = const { Cell::new(Doing::Other) };
     static PUTTING: Cell<Option<u32>> = const { Cell::new(None) };
+    static BATCH: RefCell<VecDeque<u32>> = const { RefCell::new(VecDeque::new()) };
     static HOLDING: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
@@ -40,6 +42,14 @@ pub fn received(item: u32) {
 /// The item that this thread is about to put.
 pub fn putting(item: Option<u32>) {
     PUTTING.set(item);
+}
+
+/// The items that this thread is about to put together, in their order; with none, that is over.
+pub fn putting_batch(items: &[u32]) {
+    BATCH.with_borrow_mut(|batch| {
+        batch.clear();
+        batch.extend(items);
+    });
 }
 
 /// Never freed: where the hook finds its ledger.
@@ -93,7 +103,8 @@ fn at(point: Point) {
 fn tell(ledger: &Ledger, point: Point) {
     match point {
         Point::PutCommitted => {
-            if let Some(item) = PUTTING.get() {
+            if let Some(item) = PUTTING.get().or_else(|| BATCH.with_borrow_mut(VecDeque::pop_front))
+            {
                 ledger.published(item);
             }
         }

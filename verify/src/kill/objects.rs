@@ -1,10 +1,16 @@
 //! The round's shared objects: a queue and a semaphore, each in a region of the family's arena.
 
+mod queue;
+mod rings;
+
+pub use queue::{RoundQueue, Stored};
+use rings::Rings;
+
 use super::board::Board;
 use super::system::{Family, Object, ObjectError, set_trace};
 use offspring_core::family::{RegionError, RegionRef, RegionSpec, flags};
 use offspring_core::prim::{AtomicPtr, AtomicU64, Ordering};
-use offspring_core::queue::{Commit, Geometry, Mapped, NoMemory, Options, Queue};
+use offspring_core::queue::{Chain, Commit, Geometry, Mapped, NoMemory, Options, Queue};
 use offspring_core::semaphore::{Semaphore, SemaphoreHead, ledger_entries};
 use std::ptr::NonNull;
 
@@ -13,6 +19,7 @@ pub mod kind {
     pub const QUEUE: u32 = 1;
     pub const SEMAPHORE: u32 = 2;
     pub const LEAF: u32 = 3;
+    pub const RING: u32 = 4;
 }
 
 /// Permits of the semaphore.
@@ -22,7 +29,7 @@ pub const MOST_PERMITS: u32 = 2;
 
 const HEAD: u64 = 64;
 /// Small, so that newcomers meet a table full of dead.
-const QUEUE_MEMBERS: u32 = 20;
+pub const QUEUE_MEMBERS: u32 = 12;
 const QUEUE_AT: u64 = 4096;
 const SEMAPHORE_MEMBERS: u32 = 250;
 const SEMAPHORE_AT: u64 = HEAD + 8 * SEMAPHORE_MEMBERS as u64 + 48;
@@ -44,11 +51,6 @@ impl Commit for Pages {
             .map_err(|_| NoMemory { asked: len, available: 0 })
     }
 }
-
-/// Where the round's queue lies.
-pub type Stored = Mapped<Pages>;
-/// A process's view of it.
-pub type RoundQueue = Queue<'static, Stored, Family>;
 
 /// The options of the round's queue, as the board has them.
 pub fn options(board: &Board) -> Options {
@@ -75,27 +77,34 @@ fn trace(family: &Family, object: &Object, found: &mut dyn FnMut(RegionRef)) {
     // SAFETY: `prepare` stored it, mapped for the process's life, before any family was there.
     let board = unsafe { &*BOARD.load(Ordering::Acquire) };
     // The options are those of the only queue there is: a round's queue is gone before the next is made.
-    if let Ok(geometry) = Geometry::new(options(board)) {
-        let stored = storage(*family, *object, geometry);
-        Queue::new(&stored, family, 0).trace(&mut |bits| found(RegionRef::from_bits(bits)));
+    let found = &mut |bits| found(RegionRef::from_bits(bits));
+    match storage(*family, *object, board) {
+        Ok(Stored::Ring(ring)) => Queue::new(&ring, family, 0).trace(found),
+        Ok(Stored::Chain(rings)) => Chain::new(&rings, family, 0, 0).trace(found),
+        Err(_) => {}
     }
 }
 
 /// Makes the round's objects; the calling process is a member of both.
 pub fn make(family: &Family, board: &Board) -> Result<(), String> {
     let geometry = Geometry::new(options(board)).map_err(|error| error.to_string())?;
+    let chained = board.chained.load(Ordering::Relaxed) != 0;
     let spec = RegionSpec {
         kind: kind::QUEUE,
         version: 1,
         type_hash: 0,
-        len: QUEUE_AT + geometry.len(),
+        len: QUEUE_AT + if chained { Rings::LEN } else { geometry.len() },
         members_offset: HEAD,
         members_count: QUEUE_MEMBERS,
-        committed: QUEUE_AT + geometry.committed_at_first(),
-        flags: 0,
+        committed: QUEUE_AT + if chained { Rings::LEN } else { geometry.committed_at_first() },
+        // A chain's words name its rings.
+        flags: if chained { flags::CARRIES } else { 0 },
     };
     let queue = family.allocate(&spec, |_| {}).map_err(|error| error.to_string())?;
     board.queue.store(queue.region.bits(), Ordering::Relaxed);
+    if let Stored::Chain(rings) = storage(*family, queue, board)? {
+        Chain::new(&rings, family, queue.index, 0).start().map_err(|error| error.to_string())?;
+    }
     let len = SEMAPHORE_AT
         + size_of::<SemaphoreHead>() as u64
         + 8 * ledger_entries(SEMAPHORE_MEMBERS as usize) as u64;
@@ -104,6 +113,7 @@ pub fn make(family: &Family, board: &Board) -> Result<(), String> {
         len,
         committed: len,
         members_count: SEMAPHORE_MEMBERS,
+        flags: 0,
         ..spec
     };
     let start = SemaphoreHead::new(PERMITS, None).map_err(|error| error.to_string())?;
@@ -116,14 +126,21 @@ pub fn make(family: &Family, board: &Board) -> Result<(), String> {
     Ok(())
 }
 
-fn storage(family: Family, object: Object, geometry: Geometry) -> Stored {
+fn storage(family: Family, object: Object, board: &Board) -> Result<Stored, String> {
+    let options = options(board);
+    if board.chained.load(Ordering::Relaxed) != 0 {
+        let most_bytes = board.most_bytes.load(Ordering::Relaxed).into();
+        return Ok(Stored::Chain(Rings::new(family, object, options, most_bytes)));
+    }
+    let geometry = Geometry::new(options).map_err(|error| error.to_string())?;
     let base = NonNull::new(object.pointer.wrapping_add(QUEUE_AT as usize));
-    let base = base.expect("the arena is not mapped at zero");
+    let base = base.ok_or("the arena is mapped at zero")?;
     let members = object.members();
     let (entries, high_water) = (members.entries().into(), members.high_water().into());
+    let pages = Pages { family, object };
     // SAFETY: `make` made the region with this layout, with memory for the queue's head and slots; regions are page-aligned and
     // begin with zeros; members and high-water mark lie before the queue; the arena stays mapped.
-    unsafe { Mapped::new(base, entries, high_water, geometry, Pages { family, object }) }
+    Ok(Stored::Ring(unsafe { Mapped::new(base, entries, high_water, geometry, pages) }))
 }
 
 /// A family's process, with its part in the round's objects.
@@ -138,15 +155,20 @@ pub struct Party {
 
 /// Gets the calling process's part in the round's objects: of its own after exec, inherited after a fork.
 pub fn attach(family: &'static Family, board: &Board) -> Result<Party, String> {
-    let geometry = Geometry::new(options(board)).map_err(|error| error.to_string())?;
     let region = RegionRef::from_bits(board.queue.load(Ordering::Relaxed));
     let object = family.look(region, kind::QUEUE, 0).map_err(|error| error.to_string())?;
-    let stored: &'static Stored = Box::leak(Box::new(storage(*family, object, geometry)));
+    let stored: &'static Stored = Box::leak(Box::new(storage(*family, object, board)?));
+    let mut swept = false;
     let me = join(family, region, kind::QUEUE, || {
         // Only the dead keep indices that somebody needs: sweep as one who is no member.
-        Queue::new(stored, family, 0).sweep();
+        RoundQueue::new(stored, family, 0, 0).sweep_as_guest(family.me());
+        swept = true;
     })?;
-    let queue = Queue::new(stored, family, me);
+    // Members begin to look for a pin at different ones.
+    let queue = RoundQueue::new(stored, family, me, me.wrapping_mul(7));
+    if swept {
+        queue.sweep();
+    }
     let queue_object = object;
 
     let region = RegionRef::from_bits(board.semaphore.load(Ordering::Relaxed));
@@ -165,7 +187,12 @@ pub fn attach(family: &'static Family, board: &Board) -> Result<Party, String> {
 }
 
 /// The caller's index in an object.
-fn join(family: &Family, region: RegionRef, kind: u32, sweep: impl Fn()) -> Result<u16, String> {
+fn join(
+    family: &Family,
+    region: RegionRef,
+    kind: u32,
+    mut sweep: impl FnMut(),
+) -> Result<u16, String> {
     const TRIES: u32 = 1000;
     if let Some(index) = family.member_index(region) {
         return Ok(index);

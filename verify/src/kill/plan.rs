@@ -2,7 +2,7 @@
 
 use super::board::POINT_WORDS;
 use super::dice::Dice;
-use super::targets::{Script, Target, is_closing, target, targets};
+use super::targets::{Script, Target, is_closing, is_here, target, targets};
 use offspring_core::points::Point;
 
 /// How many points count as rare.
@@ -29,12 +29,22 @@ impl Plan {
 pub struct Planner {
     dice: Dice,
     targets: Vec<Target>,
+    chained: bool,
 }
 
 impl Planner {
     /// Over all points that there are here.
     pub fn new(dice: Dice) -> Self {
-        Self { dice, targets: targets() }
+        Self { dice, targets: targets(), chained: false }
+    }
+
+    /// From now on the queue is a chain of rings, or is not.
+    pub fn next_round(&mut self, chained: bool) {
+        self.chained = chained;
+    }
+
+    fn is_open(&self, point: Point) -> bool {
+        !is_closing(point) && is_here(point, self.chained)
     }
 
     /// The points to be died at.
@@ -64,7 +74,7 @@ impl Planner {
     fn any(&mut self) -> Target {
         loop {
             if let Some(target) = self.dice.pick(&self.targets)
-                && !is_closing(target.point)
+                && self.is_open(target.point)
             {
                 return target;
             }
@@ -73,7 +83,7 @@ impl Planner {
 
     fn rare(&mut self, at: &[u64]) -> Target {
         let mut open: Vec<Target> =
-            self.targets.iter().filter(|target| !is_closing(target.point)).copied().collect();
+            self.targets.iter().filter(|target| self.is_open(target.point)).copied().collect();
         open.sort_by_key(|target| at[target.point as usize]);
         open.truncate(RARE);
         self.dice.pick(&open).unwrap_or_else(|| self.targets[0])

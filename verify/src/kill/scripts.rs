@@ -105,6 +105,8 @@ fn turn(worker: &mut Worker, script: Script) -> Result<(), Closed> {
             let next = worker.dice.pick(&EACH).unwrap_or(Script::Put);
             turn(worker, next)?;
         }
+        Script::Put if luck < 15 => worker.put_batch()?,
+        Script::Get | Script::Put if luck > 88 => worker.get_batch()?,
         Script::Put if luck < 70 => {
             worker.put(Size::Any, blocking)?;
         }

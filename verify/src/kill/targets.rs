@@ -101,6 +101,7 @@ pub fn target(point: Point) -> Option<Target> {
         "join" => (Script::Leave, 1),
         "leave" | "lane" => (Script::Leave, 1),
         "sem" => (Script::Semaphore, 8),
+        "chain" => (Script::Put, 8),
         // Where the system has futexes nobody parks.
         "park" if system::PARKS => (Script::Wait, 4),
         _ => return None,
@@ -149,9 +150,23 @@ pub fn target(point: Point) -> Option<Target> {
         // Passed by whoever tells a death.
         P::ParkCleared => (Script::Sweep, 2, &[]),
         P::MemberJoined => (Script::Region, 3, &[]),
+        P::ChainPinned | P::ChainUnpinned => (GET, 24, &[]),
+        P::ChainLost => (script, 1, &[(P::ChainRingOffered, PUT)]),
+        P::ChainRetired | P::ChainHeadMoved | P::ChainDying | P::ChainRingFree => (GET, 3, &[]),
+        P::ChainSpared => (GET, 1, &[(P::ChainPinned, GET)]),
+        P::ChainGivenBack => (LEASE, 4, &[]),
+        P::ChainFlagged | P::ChainEnded => (Script::Close, 1, &[]),
+        // Those of a round's beginning; see `harness`.
+        P::ChainGuestCame | P::ChainGuestLeft => (Script::Leave, 1, &[]),
+        P::ChainSwept => (Script::Sweep, 1, &[(P::ChainRingOffered, PUT), (P::ChainDying, GET)]),
         _ => (script, visits, &[]),
     };
-    let stop = (point == P::ReplyRefused).then_some(P::ReplyMarked);
+    let stop = match point {
+        P::ReplyRefused => Some(P::ReplyMarked),
+        // Others link theirs meanwhile.
+        P::ChainLost => Some(P::ChainRingOffered),
+        _ => None,
+    };
     Some(Target { point, script, visits, causes, stop })
 }
 
@@ -162,5 +177,15 @@ pub fn targets() -> Vec<Target> {
 
 /// Whether the point is reached only when a round ends.
 pub fn is_closing(point: Point) -> bool {
-    matches!(point, Point::CloseFlagged | Point::CloseMarked)
+    use Point as P;
+    matches!(point, P::CloseFlagged | P::CloseMarked | P::ChainFlagged | P::ChainEnded)
+}
+
+/// Whether the point is passed in a round whose queue is a chain of rings, or is not.
+pub fn is_here(point: Point, chained: bool) -> bool {
+    match point {
+        // A chain is never full, and its flag is another word.
+        Point::CloseFlagged => !chained,
+        _ => chained || !point.name().starts_with("chain."),
+    }
 }

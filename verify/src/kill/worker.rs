@@ -126,6 +126,68 @@ impl Worker {
         self.put_done(item, done).map(|done| done.is_some())
     }
 
+    /// Puts several items at once, as many as there is room for.
+    pub fn put_batch(&mut self) -> Result<(), Closed> {
+        let (mut items, mut messages) = (Vec::new(), Vec::new());
+        for _ in 0..2 + self.dice.below(4) {
+            let Some((item, _)) = self.compose(Size::Any) else { break };
+            items.push(item);
+            messages.push(std::mem::take(&mut self.out));
+        }
+        if items.is_empty() {
+            return self.no_items(());
+        }
+        let views: Vec<_> =
+            messages.iter().map(|bytes| Message { bytes, carries: false }).collect();
+        hook::putting_batch(&items);
+        let done = self.party.queue.try_put_many(&views);
+        hook::putting_batch(&[]);
+        let put = done.map_or_else(|(put, _)| put, |()| items.len());
+        for (i, item) in items.iter().enumerate() {
+            self.ledger.put_returned(*item, i < put);
+        }
+        match done {
+            Ok(()) => Ok(()),
+            Err((_, why)) => {
+                self.put_done::<()>(items[put.min(items.len() - 1)], Err(why)).map(|_| ())
+            }
+        }
+    }
+
+    /// Gets several items at once for good, as many as there are.
+    pub fn get_batch(&mut self) -> Result<(), Closed> {
+        hook::doing(Doing::Get, None);
+        let most = 2 + self.dice.below(4) as usize;
+        let mut inboxes: Vec<_> =
+            (0..most).map(|_| Inbox::new(self.ledger, self.party.family)).collect();
+        let done = self.party.queue.try_take_many(true, &mut inboxes);
+        let taken = *done.as_ref().unwrap_or_else(|(taken, _)| taken);
+        for inbox in &mut inboxes[..taken] {
+            if let Some(item) = inbox.item {
+                self.ledger.done(item);
+            }
+            inbox.drop_leaf();
+        }
+        hook::doing(Doing::Other, None);
+        match done {
+            Ok(_) | Err((_, GetError::Empty | GetError::Leased { .. } | GetError::NoRoom)) => {
+                Ok(())
+            }
+            Err((_, GetError::Closed)) => Err(self.was_closed()),
+            Err((_, why)) => {
+                self.board.complain(format_args!("a batch failed: {why}; {}", self.life()));
+                Ok(())
+            }
+        }
+    }
+
+    /// The queue is closed and empty, which is so for good.
+    fn was_closed(&self) -> Closed {
+        let closed_at = &self.board.closed_at;
+        let _ = closed_at.compare_exchange(0, now(), Ordering::AcqRel, Ordering::Relaxed);
+        Closed
+    }
+
     /// Now and then makes a region and lets the message name it.
     fn enclose(&mut self) -> Option<RegionRef> {
         if self.board.carrying.load(Ordering::Relaxed) == 0 || !self.dice.percent(5) {
@@ -247,11 +309,7 @@ impl Worker {
                 Ok(None)
             }
             (Ok(Taken::Item), None) => Ok(None),
-            (Err(GetError::Closed), _) => {
-                let closed_at = &self.board.closed_at;
-                let _ = closed_at.compare_exchange(0, now(), Ordering::AcqRel, Ordering::Relaxed);
-                Err(Closed)
-            }
+            (Err(GetError::Closed), _) => Err(self.was_closed()),
             (Err(GetError::Empty | GetError::Leased { .. } | GetError::NoRoom), _) => Ok(None),
             (Err(error), _) => {
                 self.board.complain(format_args!("a take failed: {error}; {}", self.life()));
@@ -337,9 +395,10 @@ impl Worker {
     pub fn answer(&mut self, ticket: TicketToken, item: u32) {
         let queue = self.party.queue;
         hook::doing(Doing::Other, None);
-        let bell: *const EventCount = queue.bell(&ticket);
-        // SAFETY: the block's bell lies in the arena, which stays mapped.
-        let bell = unsafe { &*bell };
+        let Some(bell) = queue.bell(&ticket) else {
+            self.ledger.complain(item, "an open ticket names no block");
+            return;
+        };
         let mut reply = Reply(Vec::new());
         let mut waiting = Some(ticket);
         let answer = self.wait(bell, wait::ANSWER, || {
