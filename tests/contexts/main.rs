@@ -161,7 +161,7 @@ fn program_reaches_all() {
     assert_eq!(seen, (std::env::args().collect(), Some("yes".to_owned())));
 }
 
-pub static COUNT: AtomicU32 = AtomicU32::new(0);
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 fn memory_is_apart() {
     for context in all() {
@@ -294,8 +294,8 @@ fn default_is_inherited() {
 }
 
 fn methods_by_name() {
-    for method in ALL().iter().copied() {
-        assert_eq!(method.to_string().parse::<StartMethod>().unwrap(), method);
+    for method in ALL() {
+        assert_eq!(method.to_string().parse::<StartMethod>().unwrap(), *method);
     }
     let error = "bogus".parse::<StartMethod>().unwrap_err();
     assert!(error.is_unsupported() && error.to_string().contains("bogus"), "{error}");
