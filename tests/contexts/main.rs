@@ -62,7 +62,7 @@ fn main() {
     #[cfg(unix)]
     let cases = [CASES, unix::CASES].concat();
     #[cfg(not(unix))]
-    let cases = CASES;
+    let cases = CASES.to_vec();
     common::run_with(&cases, || {
         // That it may have started.
         if ALL().contains(&StartMethod::Forkserver) {
