@@ -21,6 +21,8 @@ pub struct Settings {
     pub object: Option<String>,
     /// kill: how often each of parent, child, grandchild and fork server is to be killed, in place of the stage's own number.
     pub kills: Option<u64>,
+    /// parity: the Windows build is tried under Wine, too.
+    pub wine: bool,
     /// kill: the seed of a run to be run again.
     pub seed: Option<u64>,
 }

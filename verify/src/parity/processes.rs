@@ -1,7 +1,8 @@
 //! Processes and start methods: rows P and S, and what CPython's tests of processes, finalisers and start methods pin.
 
 use super::Behaviour;
-use super::Held::{self, By, Elsewhere};
+use super::Held::{self, AndOnUnix, By, Each, Elsewhere, UnixOnly, WindowsOnly};
+use super::Tests;
 
 const fn row(row: &'static str, what: &'static str, held: Held) -> Behaviour {
     Behaviour { row, what, held }
@@ -13,7 +14,11 @@ const PANIC_IS_WRITTEN: &str = "processes::panic_in_a_child_is_written_with_its_
 const EXIT_CODES: &str = "processes::exit_codes_are_as_given";
 const NOT_STARTED: &str = "doc::compile_fail::NotStarted";
 const JOINED_ONCE: &str = "doc::compile_fail::JoinedTwice";
-const ACTIVE: &str = "processes::active_children_are_those_that_live_and_the_others_are_reaped";
+const ACTIVE: Held = AndOnUnix(
+    &["processes::active_children_are_those_that_live"],
+    &["processes::active_children_are_those_that_live_and_the_others_are_reaped"],
+    "nobody is reaped there",
+);
 const PARENTS_DEATH: &str = "processes::detached_grandchild_sees_its_parent_die";
 const ARGUMENTS_GO: &str = "process::only_the_arguments_keep_a_queue_until_the_child_has_it";
 const NO_DESCRIPTORS: &str =
@@ -37,10 +42,24 @@ const REPORTS_METHOD: &str = "contexts::each_context_reports_its_method_and_chil
 const THREADS: &str = "the part for threads: a process ends its own";
 const CONNECTIONS: &str = "the part for connections";
 
+/// Windows' own codes, and Python's for `terminate`.
+const CODES: Tests = &[
+    "os-windows/lib::status::tests::exceptions_are_told_as_unix_tells_them",
+    "os-windows/processes::terminated_and_killed_are_told_apart",
+    "os-windows/processes::abort_and_faults_are_named",
+];
+/// A child has what it was given, and nothing else of its parent's.
+const DESCRIPTORS: Held = Each(
+    &[NO_DESCRIPTORS, "process::child_gets_no_descriptors_but_its_own"],
+    &["os-windows/processes::child_gets_the_handles_named_and_no_other"],
+);
+const NO_FORKS: &str = "no forks there";
+const NO_SIGNALS: &str = "no signals there";
+
 /// See the module.
 pub const ROWS: &[Behaviour] = &[
     row("P1", "exit code with the sign rule", By(&[LIVES_AND_ENDS, NO_TIME])),
-    row("P2", "codes of Windows", Elsewhere("the Windows back end's own tests")),
+    row("P2", "codes of Windows", WindowsOnly(CODES, "Windows' codes")),
     row(
         "P3",
         "a panic is told and written",
@@ -82,29 +101,37 @@ pub const ROWS: &[Behaviour] = &[
     row(
         "P18",
         "close",
-        By(&[JOINED_ONCE, "process::child_whose_handle_was_dropped_is_reaped_by_the_next_start"]),
+        AndOnUnix(
+            &[JOINED_ONCE],
+            &["process::child_whose_handle_was_dropped_is_reaped_by_the_next_start"],
+            "nobody is reaped there",
+        ),
     ),
     row(
         "P19",
         "names from the tree",
         By(&[NAMES, "processes::tree_of_processes_knows_its_places"]),
     ),
-    row("P20", "active children are reaped", By(&[ACTIVE])),
+    row("P20", "active children are reaped", ACTIVE),
     row(
         "P21",
         "parent, and its death",
         By(&["processes::current_process_is_the_root", PARENTS_DEATH]),
     ),
     row("P22", "arguments are dropped", By(&[ARGUMENTS_GO])),
-    row("P23", "no more descriptors with more siblings", By(&[NO_DESCRIPTORS])),
+    row("P23", "no more descriptors with more siblings", DESCRIPTORS),
+    row("P24", "no descriptor is inherited", DESCRIPTORS),
     row(
-        "P24",
-        "no descriptor is inherited",
-        By(&[NO_DESCRIPTORS, "process::child_gets_no_descriptors_but_its_own"]),
+        "P25",
+        "join survives signals",
+        UnixOnly(&["processes::join_goes_on_after_a_signal"], NO_SIGNALS),
     ),
-    row("P25", "join survives signals", By(&["processes::join_goes_on_after_a_signal"])),
     row("P26", "authentication key", Elsewhere(CONNECTIONS)),
-    row("P27", "exit handlers of children", By(&["ends::exit_handlers_of_a_child_run"])),
+    row(
+        "P27",
+        "exit handlers of children",
+        UnixOnly(&["ends::exit_handlers_of_a_child_run"], "`exit` runs none there"),
+    ),
     row("S1", "the method is set once", By(&[SET_ONCE])),
     row("S2", "a context keeps its method", By(&["doc::compile_fail::ContextChanged"])),
     row("S3", "unknown methods", By(&["contexts::methods_are_found_by_name"])),
@@ -115,11 +142,11 @@ pub const ROWS: &[Behaviour] = &[
     ),
     row("S5", "objects of any context", By(&[ALL_CONTEXTS])),
     row("S6", "arguments go on to grandchildren", By(&[HANDED_ON])),
-    row("S7", "fork server and signals", By(&[INTERRUPT, STARTED_AGAIN, GOES_ON])),
+    row("S7", "fork server and signals", UnixOnly(&[INTERRUPT, STARTED_AGAIN, GOES_ON], NO_FORKS)),
     row(
         "S8",
         "many files at once",
-        By(&["contexts::forkserver_passes_more_files_than_one_packet_takes"]),
+        UnixOnly(&["contexts::forkserver_passes_more_files_than_one_packet_takes"], NO_FORKS),
     ),
     row("S9", "what a server preloads", By(&["doc::compile_fail::WarmedByName"])),
     row("S10", "no fork bomb", By(&[WITHOUT_INIT, NO_BOMB])),
@@ -144,17 +171,21 @@ pub const ROWS: &[Behaviour] = &[
     row("C9", "terminate", By(&[NO_TIME])),
     row("C10", "kill", By(&[LIVES_AND_ENDS])),
     row("C11", "cpu_count", Elsewhere("std::thread::available_parallelism")),
-    row("C12", "active children", By(&[ACTIVE])),
+    row("C12", "active children", ACTIVE),
     row("C13", "recursion", By(&["processes::tree_of_processes_knows_its_places"])),
     row("C14", "sentinel", By(&[SENTINEL, NOT_STARTED])),
     row("C15", "close", By(&[JOINED_ONCE])),
     row("C16", "many processes", By(&["processes::many_processes_run_at_once_and_all_end_well"])),
     row("C17", "target is dropped", By(&[ARGUMENTS_GO])),
-    row("C18", "descriptors of siblings", By(&[NO_DESCRIPTORS])),
+    row("C18", "descriptors of siblings", DESCRIPTORS),
     row("C19", "a child's threads", Elsewhere(THREADS)),
     row("C20", "broken streams of the parent", By(&[BROKEN_STREAMS])),
     row("C21", "closed streams of a child", By(&[CLOSED_STREAMS])),
-    row("C22", "death of the fork server", By(&[INTERRUPT, STARTED_AGAIN, GOES_ON])),
+    row(
+        "C22",
+        "death of the fork server",
+        UnixOnly(&[INTERRUPT, STARTED_AGAIN, GOES_ON], NO_FORKS),
+    ),
     row(
         "C23",
         "task type with channels",
@@ -187,9 +218,17 @@ pub const ROWS: &[Behaviour] = &[
         By(&[SET_ONCE, "contexts::child_has_its_parents_default_method"]),
     ),
     row("C161", "all methods, the default first", By(&[REPORTS_METHOD])),
-    row("C162", "preload", By(&[WARMED, "contexts::forkserver_whose_initialiser_fails_says_why"])),
+    row(
+        "C162",
+        "preload",
+        UnixOnly(&[WARMED, "contexts::forkserver_whose_initialiser_fails_says_why"], NO_FORKS),
+    ),
     row("C163", "mixed contexts", By(&[ALL_CONTEXTS])),
     row("C164", "arguments go on", By(&[HANDED_ON])),
-    row("C165", "generations of forks", By(&["forks::fork_of_a_fork_takes_part", HANDED_ON])),
-    row("C166", "an open descriptor", By(&[NO_DESCRIPTORS])),
+    row(
+        "C165",
+        "generations of forks",
+        AndOnUnix(&[HANDED_ON], &["forks::fork_of_a_fork_takes_part"], NO_FORKS),
+    ),
+    row("C166", "an open descriptor", DESCRIPTORS),
 ];
