@@ -42,6 +42,9 @@ pub(crate) use offspring_core::family::{RegionRef, RegionSpec, flags};
 /// How processes can be started here, the usual way first: whether by `fork`, too.
 pub(crate) const FORKS: bool = cfg!(unix);
 
+/// Whether `std::process::exit` ends all other threads before it calls anybody.
+pub(crate) const EXIT_ENDS_THREADS_FIRST: bool = cfg!(windows);
+
 /// Text as programs are started with it.
 #[cfg(unix)]
 pub(crate) type Text = std::ffi::CString;

@@ -21,7 +21,7 @@ use super::current::{Me, Told};
 use super::entry::{self, Entry, Plain};
 use super::record::Record;
 use super::setup::Setup;
-use super::{NEVER_BEGAN, named, panic, server};
+use super::{NEVER_BEGAN, exit, named, panic, server};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::sys::image::Image;
 use crate::sys::{self, Armed, LifelineEnd, OwnedFile, RegionRef};
@@ -193,7 +193,7 @@ fn work_off(work: Work, image: bool, child: Child) -> ! {
         },
         Work::Serve { .. } => Err("a fork server makes no fork servers".to_owned()),
     };
-    std::process::exit(ran.unwrap_or_else(|why| refuse(record, &why)))
+    exit::exit(ran.unwrap_or_else(|why| refuse(record, &why)))
 }
 
 fn os(text: &str, error: sys::OsError) -> Error {

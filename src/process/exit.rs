@@ -54,6 +54,15 @@ pub(crate) fn register() {
     });
 }
 
+/// Ends a child, whose work is done, by `std::process::exit`. Where the system ends all other threads before it tells anybody of the
+/// end, the rules are applied before: a pool's end is its thread's work.
+pub(super) fn exit(code: i32) -> ! {
+    if sys::EXIT_ENDS_THREADS_FIRST {
+        last();
+    }
+    std::process::exit(code)
+}
+
 extern "C" fn last() {
     // A panic must not leave a C function; it was printed, and this process ends anyway.
     let _ = std::panic::catch_unwind(end);
