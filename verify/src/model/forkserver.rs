@@ -309,10 +309,12 @@ impl ForkServer {
     ) {
         let mut n = *s;
         let of = usize::from(s.entered[child]);
-        let (fork, server) = (s.fork[child][of], s.server[of]);
+        let fork = s.fork[child][of];
         let ended = matches!(fork.run, Run::Zombie | Run::Gone);
         if self.read(s, who, of, out) {
-        } else if fork.told {
+            return;
+        }
+        if fork.told {
             then(&mut n);
             out.step(who, "was told how a fork ended", n);
         } else if self.is_closed(s, of) && (ended || self.is(UnknownWhileAlive)) {
