@@ -21,3 +21,4 @@ build() {
 build test -p offspring-core -p offspring-os-unix -p offspring
 build run --profile ci --example wordcount -- --kill --check
 build run --quiet --profile ci -p offspring-verify -- kill --quick
+build run --quiet --profile ci -p offspring-verify -- conformance

@@ -34,5 +34,6 @@ build test -p offspring-core -p offspring-os-windows
 # The others fork, or read /proc and the arena's file: PLATFORMS.md lists them.
 build test -p offspring --lib --test auto_traits --test batches --test channels --test panics --test pool --test process \
     --test process_queue --test queue --test spsc
+build run --quiet --profile ci -p offspring-verify -- conformance
 build run --profile ci -p offspring --example wordcount -- core --kill --check
 build run --quiet --profile ci -p offspring-verify -- kill --quick --seconds 300

@@ -187,6 +187,7 @@ fn epoch<S: Bench>(patience: u64) -> Result<(), String> {
     for sleeper in &mut sleepers {
         sleeper.sleep("epoch")?;
     }
+    scene.linger(8);
     end::<S>(&mut mate)?;
     scene.await_death(mate.name)?;
     let after = scene.family.death_epoch();
@@ -202,6 +203,7 @@ fn life_words<S: Bench>(patience: u64) -> Result<(), String> {
     let mut sleeper = scene.start()?;
     let mut mate = scene.start()?;
     sleeper.sleep(&format!("life:{}", mate.name.bits()))?;
+    scene.linger(8);
     mate.kill()?;
     sleeper.hear().map(|_| ()).map_err(|error| {
         format!("the end of a process did not end a sleep on its life word: {error}")

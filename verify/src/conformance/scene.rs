@@ -122,9 +122,9 @@ impl<S: Bench> Scene<S> {
 
     /// The same word, in the second mapping.
     pub fn word_elsewhere(&self, index: usize) -> &'static AtomicU32 {
-        let base =
-            self.family.epoch_word().as_ptr().addr() - self.tables().head.epoch.as_ptr().addr();
-        self.word_at(self.board.pointer.wrapping_sub(base), index)
+        let ours = self.family.epoch_word().as_ptr().addr();
+        let apart = ours.wrapping_sub(self.tables().head.epoch.as_ptr().addr());
+        self.word_at(self.board.pointer.wrapping_byte_sub(apart), index)
     }
 
     /// Some bytes of the heap, read one by one in the second mapping.
@@ -177,6 +177,15 @@ impl<S: Bench> Scene<S> {
     /// What the life words of these lanes say, through the second mapping.
     pub fn lives(&self, lanes: &[usize]) -> Vec<Life> {
         lanes.iter().map(|lane| self.eye.life(&self.tables(), *lane)).collect()
+    }
+
+    /// Lets some time pass, another length in each round, so that whoever is told to sleep is now on its way there and now asleep.
+    /// Nothing is to depend on it: only what a fault is seen in does.
+    pub fn linger(&self, round: usize) {
+        let until = S::now().after(50_000 << (round % 9));
+        while S::now() < until {
+            std::thread::yield_now();
+        }
     }
 
     /// Hits a ball to and fro: each side waits for the other's and hits its own, `rounds` times.

@@ -34,6 +34,7 @@ fn one_wake<S: Bench>(patience: u64) -> Result<(), String> {
     for value in 0..30_u32 {
         // By the examiner, and by another participant.
         mates[0].sleep(&format!("w{FREE}:{value}"))?;
+        scene.linger(value as usize);
         if value % 2 == 0 {
             word.store(value + 1, Ordering::SeqCst);
             scene.family.wake(word, 1);
@@ -74,6 +75,7 @@ fn several_words<S: Bench>(patience: u64) -> Result<(), String> {
         let list: Vec<String> =
             (0..words).map(|at| format!("w{}:{}", FREE + at, values[at])).collect();
         mate.sleep(&list.join(" "))?;
+        scene.linger(round);
         let at = round % words;
         values[at] += 1;
         scene.word(FREE + at).store(values[at], Ordering::SeqCst);
@@ -92,6 +94,7 @@ fn wake_of_all<S: Bench>(patience: u64) -> Result<(), String> {
         for mate in &mut mates {
             mate.sleep(&format!("w{FREE}:{value}"))?;
         }
+        scene.linger(value as usize);
         word.store(value + 1, Ordering::SeqCst);
         scene.family.wake(word, u32::MAX);
         for mate in &mates {
@@ -126,6 +129,7 @@ fn other_address<S: Bench>(patience: u64) -> Result<(), String> {
     let mut mate = scene.start()?;
     for value in 0..10 {
         mate.sleep(&format!("w{FREE}:{value}"))?;
+        scene.linger(value as usize);
         let word = scene.word_elsewhere(FREE);
         word.store(value + 1, Ordering::SeqCst);
         scene.eye.wake(&scene.tables(), word, 1);
@@ -204,6 +208,7 @@ fn wakes_of_one<S: Bench>(patience: u64) -> Result<(), String> {
         for mate in &mut mates {
             mate.sleep(&format!("w{FREE}:{value}"))?;
         }
+        scene.linger(value as usize);
         word.store(value + 1, Ordering::SeqCst);
         for _ in &mates {
             let woken = scene.family.wake(word, 1);
@@ -251,6 +256,7 @@ fn newcomers<S: Bench>(patience: u64) -> Result<(), String> {
     for sleeper in &mut sleepers {
         sleeper.sleep("newcomers")?;
     }
+    scene.linger(8);
     joiner.ask::<String>(&format!("join {crew}"))?;
     for sleeper in &sleepers {
         sleeper
