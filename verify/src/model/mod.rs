@@ -10,6 +10,7 @@
 //! | leases | `core::queue`: block leases, tickets, replies, sweep, an index used again | finding a slot and its CAS are one step |
 //! | close | `core::queue`: the close mark, with sleeping and waking | repairs are one step a word |
 //! | chain | `core::queue::Chain`: successors, head and tail, pins, giving rings back, leases of rings that were left | finding a slot and its CAS are one step; a repair is one step a ring |
+//! | guests | `Chain::sweep_as_guest`: who sweeps before it is a member, and the ring that it looks at | one ring, one seat |
 //! | event count | `EventCount`, `block_on` | no store buffers |
 //! | barrier | light and heavy barrier of `EventCount` | nobody dies |
 //! | registry | `core::family`: lanes, suspicion, declaration | few suspicions of one process |
@@ -19,7 +20,7 @@
 //! | semaphore | `core::semaphore` | no sleeping, no `forget` |
 //! | fork server | `os-unix`'s `forkserver`, the facade's `process::server` | one system call a step; one client |
 //!
-//! All but the barrier model are sequentially consistent: orderings are loom's matter. Not covered: generations that wrap,
+//! All but the barrier model and that of guests are sequentially consistent: orderings are loom's matter. Not covered: generations that wrap,
 //! several size classes of blocks, dead letters, a death noticed before the epoch is raised together with the queue,
 //! regions and their collection, a process that waits for a block that it leases itself.
 
@@ -29,6 +30,7 @@ pub mod checker;
 mod close;
 mod events;
 mod forkserver;
+mod guest;
 mod leases;
 mod lock;
 mod parking;
@@ -186,6 +188,7 @@ const MODELS: &[Cases] = &[
     leases::cases,
     close::cases,
     chain::cases,
+    guest::cases,
     events::cases,
     barrier::cases,
     registry::cases,
