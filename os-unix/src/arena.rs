@@ -4,7 +4,7 @@
 //! under a mapping is SIGBUS) and growing. Its length is address space only: pages cost memory from when they
 //! are committed, and committing looks for memory first, so that exhaustion is an error.
 
-use crate::credit::Credit;
+use crate::credit::{self, Credit};
 use crate::error::{OsError, Result, errno};
 use crate::headroom::{Headroom, Room};
 use memmap2::{Advice, MmapOptions, MmapRaw};
@@ -28,11 +28,12 @@ static CREDIT: Credit = Credit::new();
 
 /// What is left, for a commit of `len` bytes; `None` where it need not be known, or cannot be.
 fn look(headroom: &mut Option<Headroom>, len: u64, wanted: u64) -> Option<Room> {
-    if CREDIT.draw(len) {
+    let now = credit::now();
+    if CREDIT.draw(len, now) {
         return None;
     }
     let room = headroom.get_or_insert_with(Headroom::of_self).room(wanted)?;
-    CREDIT.found(room.bytes);
+    CREDIT.found(room.bytes, now);
     Some(room)
 }
 
