@@ -484,6 +484,27 @@ fn scope_cancels_all_when_one_fails() {
 }
 
 #[test]
+fn scope_notices_a_failure_whenever_its_body_asks() {
+    let asks: [fn(&process::Scope) -> offspring::Result<()>; 2] =
+        [process::Scope::check, |s| s.spawn(park, ()).map(drop)];
+    for ask in asks {
+        let mut parked = None;
+        let error = process::scope(|s| {
+            let handle = parked.insert(s.spawn(park, ())?.handle());
+            s.check()?;
+            let fails = s.spawn::<(), ()>(|()| std::process::exit(3), ())?.handle();
+            fails.wait();
+            assert!(!s.is_cancelled() && handle.is_alive(), "nobody asked");
+            let cancelled = ask(s).unwrap_err();
+            assert!(cancelled.is_participant_lost() && s.is_cancelled(), "{cancelled}");
+            assert_eq!(handle.try_wait().and_then(|status| status.signal()), Some(SIGTERM));
+            Ok(())
+        });
+        assert!(error.unwrap_err().to_string().contains("code 3"));
+    }
+}
+
+#[test]
 fn scope_cancels_all_when_its_body_fails_or_panics() {
     let mut handles = Vec::new();
     let result = process::scope(|s| {

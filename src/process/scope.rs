@@ -40,8 +40,9 @@ pub struct Scoped<'scope, R> {
 ///
 /// # Blocking and crash
 ///
-/// A failure is noticed wherever this process waits for one of the scope: in [`Scoped::join`], whichever process it asks
-/// for, and at the end of the scope. While `body` does something else, nothing is cancelled.
+/// No thread watches the processes. A failure is noticed wherever this process has to do with the scope: in [`Scoped::join`],
+/// whichever process it asks for, in [`Scope::spawn`], in [`Scope::check`], and at the end of the scope. While `body` does
+/// something else, nothing is cancelled; a body that works on for long calls `check` now and then.
 ///
 /// # Errors
 ///
@@ -127,11 +128,7 @@ impl Scope {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        if self.is_cancelled() {
-            let text =
-                "start a process in a scope: another one of it failed, and all were cancelled";
-            return Err(Error::new(Kind::ParticipantLost, Subject::None, text));
-        }
+        self.look("start a process in a scope")?;
         let process = builder.spawn(function, arguments)?;
         let mut members = self.members();
         members.alive.push(Arc::clone(&process.started));
@@ -144,7 +141,51 @@ impl Scope {
         Ok(Scoped { process, scope: self })
     }
 
-    /// Whether one failed, or [`cancel`](Self::cancel) was called.
+    /// Looks whether one of the processes has failed by now; the others are cancelled then. For a body that does something else
+    /// than wait for them: an error ends it by `?`.
+    ///
+    /// # Blocking and crash
+    ///
+    /// Does not wait, but for those that it cancels.
+    ///
+    /// # Errors
+    ///
+    /// [`is_participant_lost`](Error::is_participant_lost): the scope was cancelled, now or before. [`scope`] itself says which
+    /// process failed first, and why.
+    ///
+    /// ```
+    /// use offspring::process;
+    ///
+    /// # #[allow(clippy::needless_doctest_main)]
+    /// fn main() -> offspring::Result<()> {
+    ///     let _main = offspring::init();
+    ///     let failed = process::scope::<()>(|s| {
+    ///         s.spawn(|n: u32| assert_eq!(n, 1, "one fails"), 2)?;
+    ///         loop {
+    ///             s.check()?;
+    ///             // A part of what this process does itself.
+    ///             std::thread::yield_now();
+    ///         }
+    ///     });
+    ///     assert!(failed.unwrap_err().is_panic());
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn check(&self) -> Result<()> {
+        self.look("go on in a scope")
+    }
+
+    fn look(&self, what: &str) -> Result<()> {
+        let alive = self.members().alive.clone();
+        alive.iter().filter(|one| one.try_wait().is_some()).for_each(|one| self.note(one));
+        if self.is_cancelled() {
+            let text = format!("{what}: one of its processes failed, and all were cancelled");
+            return Err(Error::new(Kind::ParticipantLost, Subject::None, text));
+        }
+        Ok(())
+    }
+
+    /// Whether a failure was noticed, or [`cancel`](Self::cancel) was called.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.members().cancelled
@@ -179,16 +220,20 @@ impl Scope {
                 return;
             }
             let Some(place) = Started::wait_any(&alive) else { return };
-            let ended = &alive[place];
-            let fault = JoinError::of(ended);
-            let mut members = self.members();
-            members.alive.retain(|one| !Arc::ptr_eq(one, ended));
-            let Some(fault) = fault.filter(|_| !members.cancelled) else { continue };
-            members.failure = Some(fault);
-            members.cancelled = true;
-            drop(members);
-            self.cancel();
+            self.note(&alive[place]);
         }
+    }
+
+    /// One has ended; the others are cancelled if it failed.
+    fn note(&self, ended: &Arc<Started>) {
+        let fault = JoinError::of(ended);
+        let mut members = self.members();
+        members.alive.retain(|one| !Arc::ptr_eq(one, ended));
+        let Some(fault) = fault.filter(|_| !members.cancelled) else { return };
+        members.failure = Some(fault);
+        members.cancelled = true;
+        drop(members);
+        self.cancel();
     }
 }
 
