@@ -133,6 +133,9 @@ impl State {
                 } else if slot.stop_before(over + 1)
                     && (slot.state() == SlotState::Doomed
                         || slot.change_state(SlotState::Busy, SlotState::Doomed))
+                    // What is doomed begins no other chunk. It may have begun one before, though: that ends as usual, and its worker.
+                    && slot.chunk() == flight.id
+                    && slot.progress().begun == over + 1
                     && let Some(worker) = self.workers.iter().find(|w| w.slot == number)
                 {
                     worker.kill();

@@ -56,7 +56,8 @@
 //! | `state` | BUSY → IDLE | worker, CAS | behind that; fails → it ends |
 //! | `state` | BUSY → DOOMED | parent, CAS | a task ran over its deadline, or was cancelled: now it is killed |
 //!
-//! Before the parent dooms a worker it sets `stop` behind the task that is meant. So the kill meets that task or nothing.
+//! Before the parent dooms a worker it sets `stop` behind the task that is meant, and behind that it looks once more whether the worker
+//! is at that task. So the kill meets that task or nothing. The model of all this is `verify/src/model/pool.rs`.
 //!
 //! A worker's slot is given to another process only after its death is known and its chunk is dealt with, so no dead and no
 //! living writer are there at once. A death between any two of these is one of the rows above it.

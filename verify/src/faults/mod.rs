@@ -33,6 +33,13 @@ const CASES: [(&str, &str, bool); 7] = [
     ("busy", "the parent is killed while its workers are busy", true),
 ];
 
+/// Tasks whose workers end after 1 to 10 of them: in the full version, and in the quick one.
+const TASKS: u64 = 100_000;
+const TASKS_QUICK: u64 = 2_000;
+/// How long those may take: a process is started for every three of them or so.
+const MOST_MANY: Duration = Duration::from_secs(900);
+const MANY: &str = "many";
+
 /// Runs every case.
 pub fn stage(settings: &Settings, progress: &Progress) -> Report {
     let mut report = Report::default();
@@ -53,21 +60,33 @@ pub fn stage(settings: &Settings, progress: &Progress) -> Report {
             }
         };
         let (ours, pool, futures) = std::thread::scope(|scope| {
-            let ours = scope.spawn(|| see(us, orphans));
-            let pool = scope.spawn(|| see(python("pool"), orphans));
-            let futures = scope.spawn(|| see(python("futures"), orphans));
+            let ours = scope.spawn(|| see(us, orphans, PATIENCE));
+            let pool = scope.spawn(|| see(python("pool"), orphans, PATIENCE));
+            let futures = scope.spawn(|| see(python("futures"), orphans, PATIENCE));
             let get = |seen: std::thread::ScopedJoinHandle<'_, Seen>| {
                 seen.join().unwrap_or(Seen::Missing("it could not be looked at".into()))
             };
             (get(ours), get(pool), get(futures))
         });
-        let verdict = match &ours {
-            Seen::Said(line) if line.starts_with("good: ") => Ok(()),
-            other => Err(format!("  ours: {other}")),
-        };
+        let verdict = ours.verdict();
         let extent = format!("{ours} | CPython Pool: {pool} | concurrent.futures: {futures}");
         let extent = extent.replace("good: ", "");
         report.rows.push(Row { name: what.to_owned(), extent, took: begin.elapsed(), verdict });
+    }
+    if wants(MANY) {
+        let tasks = if settings.quick { TASKS_QUICK } else { TASKS };
+        let what = format!("{tasks} tasks, by workers that end after 1 to 10 of them");
+        progress.say(what.clone());
+        let begin = Instant::now();
+        let us = || {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args([CASE, MANY, &tasks.to_string()]);
+            Ok(command)
+        };
+        let ours = see(us, false, MOST_MANY);
+        let extent = ours.to_string().replace("good: ", "");
+        let verdict = ours.verdict();
+        report.rows.push(Row { name: what, extent, took: begin.elapsed(), verdict });
     }
     report
 }
@@ -75,21 +94,35 @@ pub fn stage(settings: &Settings, progress: &Progress) -> Report {
 /// What came of a case.
 enum Seen {
     Said(String),
-    Silence,
+    Silence(Duration),
     Missing(String),
+}
+
+impl Seen {
+    /// Of ours.
+    fn verdict(&self) -> Result<(), String> {
+        match self {
+            Self::Said(line) if line.starts_with("good: ") => Ok(()),
+            other => Err(format!("  ours: {other}")),
+        }
+    }
 }
 
 impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Said(line) => f.write_str(line),
-            Self::Silence => write!(f, "NOTHING for {} s", PATIENCE.as_secs()),
+            Self::Silence(patience) => write!(f, "NOTHING for {} s", patience.as_secs()),
             Self::Missing(why) => write!(f, "({why})"),
         }
     }
 }
 
-fn see(command: impl FnOnce() -> std::io::Result<Command>, orphans: bool) -> Seen {
+fn see(
+    command: impl FnOnce() -> std::io::Result<Command>,
+    orphans: bool,
+    patience: Duration,
+) -> Seen {
     let started = command().and_then(|mut command| {
         // A group of its own, so that whatever it leaves behind can be ended.
         command.process_group(0);
@@ -99,14 +132,14 @@ fn see(command: impl FnOnce() -> std::io::Result<Command>, orphans: bool) -> See
         Ok(child) => child,
         Err(error) => return Seen::Missing(error.to_string()),
     };
-    let line = first_line(&mut child);
+    let line = first_line(&mut child, patience);
     let group = child.id() as i32;
     let end = |mut child: Child| {
         let _ = child.kill();
         let _ = child.wait();
     };
     let seen = match line {
-        None => Seen::Silence,
+        None => Seen::Silence(patience),
         Some(line) if line.is_empty() => Seen::Missing("it ended without a word".into()),
         Some(line) if orphans => {
             let workers: Vec<u32> = line.split(' ').filter_map(|pid| pid.parse().ok()).collect();
@@ -122,7 +155,7 @@ fn see(command: impl FnOnce() -> std::io::Result<Command>, orphans: bool) -> See
 }
 
 /// What the case prints first; `None` if nothing comes. Its workers may keep the pipe open, so one line is all that is read.
-fn first_line(child: &mut Child) -> Option<String> {
+fn first_line(child: &mut Child, patience: Duration) -> Option<String> {
     let mut out = child.stdout.take()?;
     let (send, line) = channel();
     std::thread::spawn(move || {
@@ -132,7 +165,7 @@ fn first_line(child: &mut Child) -> Option<String> {
         }
         let _ = send.send(String::from_utf8_lossy(&line).into_owned());
     });
-    line.recv_timeout(PATIENCE).ok()
+    line.recv_timeout(patience).ok()
 }
 
 /// How long these processes, whose parent was just killed, go on. Those that do are ended.
@@ -171,6 +204,7 @@ pub fn inner_process() -> Option<ExitCode> {
         return None;
     }
     let _main = offspring::init();
-    println!("{}", ours::case(&arguments.next()?));
+    let case = arguments.next()?;
+    println!("{}", ours::case(&case, arguments.next()));
     Some(ExitCode::SUCCESS)
 }

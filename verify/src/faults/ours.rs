@@ -4,7 +4,7 @@ use offspring::pool::TaskError;
 use offspring::{Pool, Result};
 use std::time::{Duration, Instant};
 
-pub fn case(name: &str) -> String {
+pub fn case(name: &str, tasks: Option<String>) -> String {
     let said = match name {
         "killed" => killed(),
         "unreadable" => unreadable(),
@@ -13,6 +13,7 @@ pub fn case(name: &str) -> String {
         "exit" => exit(),
         "idle" => parent(false),
         "busy" => parent(true),
+        super::MANY => many(tasks.and_then(|text| text.parse().ok()).unwrap_or_default()),
         other => Ok(format!("there is no case {other}")),
     };
     said.unwrap_or_else(|error| format!("failed: {error:?}"))
@@ -123,4 +124,28 @@ fn parent(busy: bool) -> Result<String> {
     loop {
         std::thread::park();
     }
+}
+
+/// As many tasks, a tenth of them by workers that end after 1 task, a tenth after 2, and so on.
+fn many(tasks: u64) -> Result<String> {
+    let begun = Instant::now();
+    let (mut right, mut started) = (0, 0);
+    for most in 1..=10 {
+        let pool = Pool::builder().workers(4).max_tasks_per_child(most).build()?;
+        let share = 0..tasks / 10;
+        let results = pool.imap(|n: u64| (n + 1, std::process::id()), share.clone());
+        for (n, result) in share.zip(results) {
+            let (next, worker) = result?;
+            right += u64::from(next == n + 1 && worker != std::process::id());
+        }
+        let here = pool.stats().started;
+        if here < tasks / 10 / u64::from(most) {
+            return Ok(format!("{here} workers did {} tasks, {most} each at most", tasks / 10));
+        }
+        started += here;
+    }
+    Ok(match right == tasks / 10 * 10 {
+        true => format!("good: all right, {started} workers, {:.1?}", begun.elapsed()),
+        false => format!("{right} right"),
+    })
 }

@@ -19,6 +19,7 @@
 //! | spsc | `core::queue::spsc`: counts, roles, handles that travel, successors | a record is one step, nobody sleeps |
 //! | semaphore | `core::semaphore` | no sleeping, no `forget` |
 //! | fork server | `os-unix`'s `forkserver`, the facade's `process::server` | one system call a step; one client |
+//! | pool | the facade's `pool`: chunks, the board, losses, cancels, dooming | the queue delivers once, a death is seen at once |
 //!
 //! All but the barrier model and that of guests are sequentially consistent: orderings are loom's matter. Not covered: generations that wrap,
 //! several size classes of blocks, dead letters, a death noticed before the epoch is raised together with the queue,
@@ -34,6 +35,7 @@ mod guest;
 mod leases;
 mod lock;
 mod parking;
+mod pool;
 mod registry;
 mod ring;
 mod semaphore;
@@ -197,6 +199,7 @@ const MODELS: &[Cases] = &[
     semaphore::cases,
     spsc::cases,
     forkserver::cases,
+    pool::cases,
 ];
 
 /// Every case: the small ones and all mutants, then, unless `quick`, the large ones.
