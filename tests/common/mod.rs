@@ -73,7 +73,8 @@ impl Figures {
 
 static PAGES_MAY_BE_LEFT: AtomicBool = AtomicBool::new(false);
 
-/// From here on the arena may keep pages: where an overwritten member table let a region go while it was in use.
+/// From here on the arena may keep pages: where an overwritten member table let a region go while it was in use, or where its
+/// tables had to grow.
 pub fn pages_may_be_left() {
     PAGES_MAY_BE_LEFT.store(true, Ordering::Relaxed);
 }
