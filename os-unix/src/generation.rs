@@ -1,7 +1,8 @@
 //! Whether this is still the process that it was: a number that changes in every forked child.
 //!
 //! A page with `MADV_WIPEONFORK` reads zero in a child, however it was forked; a `pthread_atfork` hook does
-//! the same by hand for `fork` of the C library, for kernels that lack it (before 4.14).
+//! the same by hand for `fork` of the C library, for kernels that lack it (before 4.14), and for macOS, where no other fork is
+//! supported.
 
 use offspring_core::prim::{AtomicU32, Ordering};
 
@@ -53,10 +54,14 @@ fn assign() -> u32 {
 }
 
 fn prepare() {
+    #[cfg(target_os = "linux")]
     let page = (&raw const PAGE).cast_mut().cast();
+    #[cfg(target_os = "linux")]
     // SAFETY: the range is exactly PAGE, whole pages of a private anonymous mapping (.bss); the advice changes
     // nothing in this process. Where it is refused, the hook remains.
-    unsafe { libc::madvise(page, size_of::<Page>(), libc::MADV_WIPEONFORK) };
+    unsafe {
+        libc::madvise(page, size_of::<Page>(), libc::MADV_WIPEONFORK)
+    };
     // SAFETY: the hook only stores to an atomic, which is allowed in a forked child of a process with
     // threads.
     unsafe { libc::pthread_atfork(None, None, Some(in_child)) };

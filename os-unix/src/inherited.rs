@@ -53,10 +53,7 @@ pub fn terminated(text: OsString) -> Option<CString> {
 /// The inode of the open file under `fd`; `None` if nothing is open there.
 #[must_use]
 pub fn inode(fd: RawFd) -> Option<u64> {
-    // SAFETY: all zero is a valid `stat64`.
-    let mut status: libc::stat64 = unsafe { std::mem::zeroed() };
-    // SAFETY: any number may be asked for; `status` is writable.
-    (unsafe { libc::fstat64(fd, &mut status) } == 0).then_some(status.st_ino)
+    crate::calls::status(fd).map(|status| status.inode)
 }
 
 /// Takes an inherited descriptor, and sees to it that no program started from here gets it.

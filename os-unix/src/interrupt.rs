@@ -6,7 +6,11 @@
 
 use crate::error::{OsError, errno};
 use offspring_core::prim::{AtomicU32, Ordering};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::FromRawFd;
+#[cfg(not(target_os = "linux"))]
+use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 /// The event descriptor, once there is one.
@@ -38,13 +42,7 @@ pub fn on_interrupt(heeded: fn() -> bool) -> Result<(), OsError> {
     }
     // ORDER: Relaxed, as below: written under the mutex; the handler runs in a process that set it before.
     if READER.load(Ordering::Relaxed) != me {
-        // SAFETY: takes integers.
-        let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-        let Ok(number) = u32::try_from(event) else {
-            return Err(OsError::last("make", "an event descriptor for interrupts"));
-        };
-        // SAFETY: it was just made and is nobody else's.
-        let event = unsafe { OwnedFd::from_raw_fd(event) };
+        let (event, number) = event()?;
         let thread = std::thread::Builder::new().name("interrupts".into());
         thread.spawn(move || read(&event, heeded)).map_err(|error| {
             OsError::new("start", "a thread for interrupts", error.raw_os_error().unwrap_or(0))
@@ -64,6 +62,32 @@ pub fn on_interrupt(heeded: fn() -> bool) -> Result<(), OsError> {
     *before = Some((me, Action(was)));
     Ok(())
 }
+
+/// What the reader reads, and the number that the handler writes to.
+#[cfg(target_os = "linux")]
+fn event() -> Result<(OwnedFd, u32), OsError> {
+    // SAFETY: takes integers.
+    let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    let Ok(number) = u32::try_from(event) else {
+        return Err(OsError::last("make", "an event descriptor for interrupts"));
+    };
+    // SAFETY: it was just made and is nobody else's.
+    Ok((unsafe { OwnedFd::from_raw_fd(event) }, number))
+}
+
+/// What the reader reads, and the number that the handler writes to: a pipe, in which a press is eight bytes.
+#[cfg(not(target_os = "linux"))]
+fn event() -> Result<(OwnedFd, u32), OsError> {
+    let [read, write] =
+        crate::calls::pipe().map_err(|code| OsError::new("make", "a pipe for interrupts", code))?;
+    // I1.
+    Ok((read, write.into_raw_fd() as u32))
+}
+
+#[cfg(target_os = "linux")]
+use libc::__errno_location as errno_place;
+#[cfg(target_os = "macos")]
+use libc::__error as errno_place;
 
 /// Sets what is done at an interrupt, if told to; gives what was there.
 fn set(action: Option<&libc::sigaction>) -> Result<libc::sigaction, OsError> {
@@ -93,7 +117,7 @@ extern "C" fn pressed(_: libc::c_int) {
         }
     }
     // SAFETY: the calling thread's own.
-    unsafe { *libc::__errno_location() = kept };
+    unsafe { *errno_place() = kept };
 }
 
 /// Passes the presses on, for the process's life.

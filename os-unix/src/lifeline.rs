@@ -9,11 +9,11 @@
 //! child forked by the C library's `fork` a hook does.
 
 use crate::error::{OsError, Result, errno};
-use crate::{futex, generation};
+use crate::{calls, futex, generation};
 use offspring_core::prim::UnsafeCell;
 use offspring_core::wait::Deadline;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::Once;
 
@@ -53,13 +53,7 @@ impl Lifeline {
         // Before the lock: it may install a hook, and forks hold the list of hooks while they wait for the lock.
         let generation = generation::current();
         let ends = WriteEnds::lock();
-        let mut fds: [RawFd; 2] = [-1; 2];
-        // SAFETY: room for two descriptors.
-        if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-            return Err(failed());
-        }
-        // SAFETY: the call made both, and nobody else knows them.
-        let [read, write] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        let [read, write] = calls::pipe().map_err(|_| failed())?;
         change_flags(&write, |flags| flags | libc::O_NONBLOCK).map_err(|_| failed())?;
         ends.add(write.as_raw_fd());
         let write = ManuallyDrop::new(write);
@@ -86,25 +80,24 @@ impl Lifeline {
             return Err(failed(libc::EMSGSIZE)
                 .with_advice(format!("at most {MOST_MESSAGE} bytes; pass more by shared memory")));
         }
-        let mut header = [0; HEADER];
-        header[..4].copy_from_slice(&MAGIC);
-        header[4..].copy_from_slice(&(message.len() as u32).to_ne_bytes());
-        for mut rest in [&header[..], message] {
-            while !rest.is_empty() {
-                match write_without_sigpipe(&self.write, rest) {
-                    Ok(written) => rest = &rest[written..],
-                    Err(libc::EINTR) => {}
-                    Err(libc::EAGAIN) => {
-                        if !writable(&self.write, until) {
-                            return Err(failed(libc::ETIMEDOUT)
-                                .with_advice("the child does not read it; is it stopped?"));
-                        }
+        let len = (message.len() as u32).to_ne_bytes();
+        // In one piece: each write costs three more calls, to do without SIGPIPE.
+        let whole = [&MAGIC[..], &len, message].concat();
+        let mut rest = &whole[..];
+        while !rest.is_empty() {
+            match write_without_sigpipe(&self.write, rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(libc::EINTR) => {}
+                Err(libc::EAGAIN) => {
+                    if !writable(&self.write, until) {
+                        return Err(failed(libc::ETIMEDOUT)
+                            .with_advice("the child does not read it; is it stopped?"));
                     }
-                    Err(code @ libc::EPIPE) => {
-                        return Err(failed(code).with_advice("the child has ended"));
-                    }
-                    Err(code) => return Err(failed(code)),
                 }
+                Err(code @ libc::EPIPE) => {
+                    return Err(failed(code).with_advice("the child has ended"));
+                }
+                Err(code) => return Err(failed(code)),
             }
         }
         Ok(())
@@ -116,7 +109,7 @@ impl Lifeline {
     ///
     /// None on a system that works.
     pub fn inode(&self) -> Result<u64> {
-        stat(&self.write).map(|status| status.st_ino)
+        stat(&self.write).map(|status| status.inode)
     }
 }
 
@@ -143,10 +136,10 @@ impl LifelineEnd {
             OsError::new("take", format!("descriptor {} as a lifeline", read.as_raw_fd()), code)
                 .with_advice("the reading end of a pipe is needed; was the right one passed on?")
         };
-        let mode = stat(&read)?.st_mode;
+        let kind = stat(&read)?;
         // SAFETY: takes integers.
         let flags = unsafe { libc::fcntl(read.as_raw_fd(), libc::F_GETFL) };
-        if mode & libc::S_IFMT != libc::S_IFIFO || flags & libc::O_ACCMODE != libc::O_RDONLY {
+        if !kind.is_pipe || flags & libc::O_ACCMODE != libc::O_RDONLY {
             return Err(refuse(libc::EINVAL));
         }
         // SAFETY: takes integers.
@@ -168,7 +161,7 @@ impl LifelineEnd {
     ///
     /// None on a system that works.
     pub fn inode(&self) -> Result<u64> {
-        stat(&self.read).map(|status| status.st_ino)
+        stat(&self.read).map(|status| status.inode)
     }
 
     /// Whether the parent's end is closed.
@@ -225,9 +218,21 @@ impl LifelineEnd {
     /// # Errors
     ///
     /// None on a system that works.
+    #[cfg(target_os = "linux")]
     pub fn release(&self) -> Result<()> {
         change_flags(&self.read, |flags| flags & !libc::O_ASYNC)
             .map_err(|code| OsError::new("disarm", "the lifeline of a child", code))
+    }
+
+    /// Takes back what [`arm`](Self::arm) did, or will have done, for whoever shares this end. Forks share no lifeline here.
+    ///
+    /// # Errors
+    ///
+    /// Unsupported, always.
+    #[cfg(not(target_os = "linux"))]
+    pub fn release(&self) -> Result<()> {
+        Err(OsError::new("disarm", "the lifeline of a child", libc::ENOTSUP)
+            .with_advice("only the child itself can, here"))
     }
 
     /// From now on the kernel kills this process (SIGKILL) when the parent's end closes. If it has closed
@@ -236,6 +241,18 @@ impl LifelineEnd {
     /// # Errors
     ///
     /// Invalid: the pipe has more to read than the start message. What the system says otherwise.
+    #[cfg(not(target_os = "linux"))]
+    pub fn arm(self) -> Result<Armed> {
+        crate::armed::arm(self.read)
+    }
+
+    /// From now on the kernel kills this process (SIGKILL) when the parent's end closes. If it has closed
+    /// already, this does not return.
+    ///
+    /// # Errors
+    ///
+    /// Invalid: the pipe has more to read than the start message. What the system says otherwise.
+    #[cfg(target_os = "linux")]
     pub fn arm(self) -> Result<Armed> {
         let failed = |code| OsError::new("arm", "the lifeline", code);
         let fd = self.read.as_raw_fd();
@@ -267,10 +284,16 @@ impl LifelineEnd {
     }
 }
 
+/// The other systems' way.
+#[cfg(not(target_os = "linux"))]
+pub use crate::armed::Armed;
+
 /// Not in the C library's bindings: fcntl(2).
+#[cfg(target_os = "linux")]
 const F_SETSIG: libc::c_int = 10;
 
 /// An armed lifeline. Stays armed when dropped.
+#[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub struct Armed {
     read: ManuallyDrop<OwnedFd>,
@@ -278,6 +301,7 @@ pub struct Armed {
     generation: u32,
 }
 
+#[cfg(target_os = "linux")]
 impl Armed {
     /// In a fork of the process that armed it: closes the fork's copy, which does nothing there. Elsewhere it stays.
     pub fn close_in_fork(mut self) {
@@ -305,21 +329,15 @@ impl Armed {
     }
 }
 
-fn end() -> ! {
+pub(crate) fn end() -> ! {
     loop {
         // SAFETY: takes integers. It does not return, as SIGKILL can be neither blocked nor handled.
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     }
 }
 
-fn stat(fd: &OwnedFd) -> Result<libc::stat64> {
-    // SAFETY: all zero is a valid `stat64`.
-    let mut status: libc::stat64 = unsafe { std::mem::zeroed() };
-    // SAFETY: `status` is writable.
-    match unsafe { libc::fstat64(fd.as_raw_fd(), &mut status) } {
-        0 => Ok(status),
-        _ => Err(OsError::last("look at", "the lifeline")),
-    }
+fn stat(fd: &OwnedFd) -> Result<calls::Status> {
+    calls::status(fd.as_raw_fd()).ok_or_else(|| OsError::last("look at", "the lifeline"))
 }
 
 fn change_flags(fd: &OwnedFd, change: impl FnOnce(i32) -> i32) -> std::result::Result<(), i32> {
@@ -340,12 +358,9 @@ fn read(fd: &OwnedFd, buffer: &mut [u8]) -> std::result::Result<usize, i32> {
 
 /// Whether `fd` can be written to (or its reader is gone) by `until`.
 fn writable(fd: &OwnedFd, until: Option<Deadline>) -> bool {
-    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    let time = until.map(|until| futex::timespec(until.0.saturating_sub(futex::now().0)));
-    let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: one entry, writable; `time` is null or a local that lives until after the call; no mask. A signal
-    // counts as ready: the caller tries again.
-    unsafe { libc::ppoll(&mut entry, 1, time, ptr::null()) != 0 }
+    // A signal counts as ready: the caller tries again.
+    calls::poll(fd.as_fd(), libc::POLLOUT, until) != 0
+        || until.is_none_or(|until| futex::now() < until)
 }
 
 /// Writes; where the reader is gone that is an error, and never SIGPIPE, whatever this process does with it.
@@ -364,10 +379,7 @@ fn write_without_sigpipe(fd: &OwnedFd, bytes: &[u8]) -> std::result::Result<usiz
         let written = libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
         let result = usize::try_from(written).map_err(|_| errno());
         if result == Err(libc::EPIPE) && !other {
-            let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-            while libc::sigtimedwait(&pipe, ptr::null_mut(), &at_once) < 0 && errno() == libc::EINTR
-            {
-            }
+            calls::take_sigpipe(&pipe);
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut());
         result
