@@ -4,7 +4,7 @@ use super::current::Me;
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What tells one process from all others, now and later.
@@ -21,7 +21,15 @@ impl Identity {
     ///
     /// Errors: the system tells no process from another.
     pub(super) fn of_self(name: String) -> Result<Self, sys::OsError> {
-        Ok(Self { pid: std::process::id(), number: sys::identity_of_self()?, name })
+        /// Pid and number, of the process of that generation: each start asks.
+        static KNOWN: Mutex<Option<(u32, u32, u64)>> = Mutex::new(None);
+        let generation = sys::generation();
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, pid, number) = match known.filter(|(of, ..)| *of == generation) {
+            Some(known) => known,
+            None => *known.insert((generation, std::process::id(), sys::identity_of_self()?)),
+        };
+        Ok(Self { pid, number, name })
     }
 }
 
