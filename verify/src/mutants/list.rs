@@ -8,6 +8,7 @@ use super::Mutant;
 const PUT: &str = "core/src/queue/put.rs";
 const TAKE: &str = "core/src/queue/take.rs";
 const LEASE: &str = "core/src/queue/lease.rs";
+const LOAN: &str = "core/src/queue/loan.rs";
 const TICKET: &str = "core/src/queue/ticket.rs";
 const SWEEP: &str = "core/src/queue/sweep.rs";
 const CLOSE: &str = "core/src/queue/close.rs";
@@ -70,6 +71,28 @@ pub(super) const ALL: &[Mutant] = &[
         "        if self.flagged() {\n            return Claim::Closed;",
         "        if !MUTANT && self.flagged() {\n            return Claim::Closed;",
         &[Step("Put, 0 of 2 Inline, closing"), Props("queue")],
+    ),
+    // The crash points of a loan that a put does not have.
+    mutant(
+        "loan: published without its length",
+        LOAN,
+        "        self.note_len(loan.block, loan.len as u64);",
+        "        if !MUTANT {\n            self.note_len(loan.block, loan.len as u64);\n        }",
+        &[Props("queue")],
+    ),
+    mutant(
+        "loan: what is given back stays with who had it",
+        LOAN,
+        "            self.free_block(loan.block);",
+        "            if !MUTANT {\n                self.free_block(loan.block);\n            }",
+        &[Props("queue")],
+    ),
+    mutant(
+        "loan: what is refused is given back",
+        LOAN,
+        "            Err(why) => Err((loan, why)),",
+        "            Err(why) => {\n                if MUTANT {\n                    self.free_block(loan.block);\n                }\n                Err((loan, why))\n            }",
+        &[Props("queue")],
     ),
     // The crash points of a get.
     mutant(

@@ -15,6 +15,10 @@ pub(super) enum Op {
     GetMany(usize),
     Get,
     Lease,
+    Loan(usize),
+    /// One of its loans, cut to so many bytes.
+    Publish(Index, usize),
+    ReturnLoan(Index),
     Commit(Index),
     GiveBack(Index),
     /// Gives a lease back and takes it again so often.
@@ -62,6 +66,9 @@ fn act() -> impl Strategy<Value = Act> {
         6 => Just(Op::Get),
         3 => (1..=11usize).prop_map(Op::GetMany),
         5 => Just(Op::Lease),
+        3 => len().prop_map(Op::Loan),
+        3 => (index(), len()).prop_map(|(loan, len)| Op::Publish(loan, len)),
+        1 => index().prop_map(Op::ReturnLoan),
         3 => index().prop_map(Op::Commit),
         3 => index().prop_map(Op::GiveBack),
         1 => (index(), 1..300u16).prop_map(|(lease, times)| Op::Wear(lease, times)),

@@ -10,8 +10,8 @@ use crate::commit::{self, Committed};
 use crate::fake::{Fate, reference, trail};
 use offspring_core::points::Point;
 use offspring_core::queue::{
-    Answer, Buffer, GetError, InUse, LeaseToken, Message, Mode, PutError, Replied, ReplyError,
-    Taken, TicketToken,
+    Answer, Buffer, GetError, InUse, LeaseToken, LoanToken, Message, Mode, PutError, Replied,
+    ReplyError, Taken, TicketToken,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -52,6 +52,14 @@ struct Held {
     item: Item,
 }
 
+/// A block that a process fills.
+#[derive(Debug)]
+struct Loan {
+    number: usize,
+    token: LoanToken,
+    id: u32,
+}
+
 #[derive(Debug)]
 struct Ticket {
     number: usize,
@@ -72,6 +80,7 @@ struct Plain {
     slots: Vec<bool>,
     returned: Vec<Item>,
     held: Vec<Held>,
+    loans: Vec<Loan>,
     dead_letters: Vec<Item>,
     tickets: Vec<Ticket>,
     /// How requests ended: with a reply, or without.
@@ -172,6 +181,9 @@ impl Run<'_> {
             Op::Get => self.take(who, act.dies, Mode::Get)?,
             Op::GetMany(most) => self.get_many(who, act.dies, *most)?,
             Op::Lease => self.take(who, act.dies, Mode::Lease)?,
+            Op::Loan(len) => self.loan(who, act.dies, *len)?,
+            Op::Publish(which, len) => self.publish(who, act.dies, which, *len)?,
+            Op::ReturnLoan(which) => self.return_loan(who, act.dies, which),
             Op::Commit(which) => self.commit(who, act.dies, which),
             Op::GiveBack(which) => self.give_back(who, act.dies, which),
             Op::Wear(which, times) => self.wear(who, which, *times)?,
@@ -209,6 +221,8 @@ impl Run<'_> {
         let gone = plain.tickets.iter().filter(|ticket| ticket.number == number);
         plain.orphans.extend(gone.map(|ticket| ticket.id));
         plain.tickets.retain(|ticket| ticket.number != number);
+        // What was written in them is nobody's.
+        plain.loans.retain(|loan| loan.number != number);
     }
 
     fn put(
@@ -237,13 +251,7 @@ impl Run<'_> {
         let put = match put {
             Ok(put) => put,
             Err(point) => {
-                let claimed = matches!(
-                    point,
-                    Point::PutClaimed
-                        | Point::PutWritten
-                        | Point::PutBlockNamed
-                        | Point::PutBlockQueued
-                );
+                let claimed = put_claimed(point);
                 match commit::put(point) {
                     Committed::Yes => {
                         plain.enters(item);
@@ -267,6 +275,73 @@ impl Run<'_> {
             Err(why) => self.refused(why, len, inline, in_use)?,
         }
         Ok(false)
+    }
+
+    fn loan(&mut self, who: (usize, u16), dies: Option<usize>, len: usize) -> Checked<bool> {
+        let id = self.plain.ids;
+        self.plain.ids += 1;
+        let in_use = self.auditor(|q| q.in_use()).blocks;
+        let Ok(lent) = self.play(who, dies, |q| q.try_loan(len)) else { return Ok(true) };
+        match lent {
+            Ok(token) => {
+                prop_assert!(!self.plain.closed && token.len() == len);
+                let bytes = content(id, len);
+                let to = self.auditor(|q| q.loan_address(&token)).expect("it has an address");
+                // SAFETY: the loan is of `len` bytes, and no process is at work now.
+                unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), len) };
+                self.plain.loans.push(Loan { number: who.0, token, id });
+            }
+            Err(why) => self.refused(why, len, false, in_use)?,
+        }
+        Ok(false)
+    }
+
+    /// One of the loans of `number`.
+    fn choose_loan(&mut self, number: usize, which: &Index) -> Option<Loan> {
+        let loans = &mut self.plain.loans;
+        let mine: Vec<_> = (0..loans.len()).filter(|&i| loans[i].number == number).collect();
+        (!mine.is_empty()).then(|| loans.swap_remove(mine[which.index(mine.len())]))
+    }
+
+    fn publish(
+        &mut self,
+        who: (usize, u16),
+        dies: Option<usize>,
+        which: &Index,
+        len: usize,
+    ) -> Checked<bool> {
+        let Some(Loan { number, mut token, id }) = self.choose_loan(who.0, which) else {
+            return Ok(false);
+        };
+        token.truncate(len);
+        let len = token.len();
+        let slot = self.plain.tail % self.plain.slots.len();
+        let item = Item { id, len, slot: Some(slot), in_block: true, back: 0 };
+        match self.play(who, dies, |q| q.try_publish(token)) {
+            Ok(Ok(())) => {
+                prop_assert!(!self.plain.closed && !self.plain.slots[slot], "slot {} taken", slot);
+                self.plain.enters(item);
+            }
+            Ok(Err((token, why))) => {
+                prop_assert!(matches!(why, PutError::Closed | PutError::Full), "{:?}", why);
+                self.refused(why, len, false, 0)?;
+                self.plain.loans.push(Loan { number, token, id });
+            }
+            Err(point) => {
+                match commit::put(point) {
+                    Committed::Yes => self.plain.enters(item),
+                    Committed::No => self.plain.tail += usize::from(put_claimed(point)),
+                    Committed::Unknown => prop_assert!(false, "{:?}: nobody sleeps here", point),
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn return_loan(&mut self, who: (usize, u16), dies: Option<usize>, which: &Index) -> bool {
+        let Some(Loan { token, .. }) = self.choose_loan(who.0, which) else { return false };
+        self.play(who, dies, |q| q.return_loan(token)).is_err()
     }
 
     /// Whether a message of `len` bytes, next in turn, had to be refused so.
@@ -664,6 +739,14 @@ impl Run<'_> {
         prop_assert!(self.shared.is_contained());
         Ok(())
     }
+}
+
+/// Whether a putter that died at `point` had its slot already, and nothing in it.
+fn put_claimed(point: Point) -> bool {
+    matches!(
+        point,
+        Point::PutClaimed | Point::PutWritten | Point::PutBlockNamed | Point::PutBlockQueued
+    )
 }
 
 /// Whether a taker that died at `point` held an item already.
