@@ -1,6 +1,8 @@
 //! offspring's figures beside its peers': `cargo peers list`, `cargo peers run`, `cargo peers plot`.
 
 #[cfg(feature = "peers")]
+mod blocks;
+#[cfg(feature = "peers")]
 mod command;
 #[cfg(feature = "peers")]
 mod cores;

@@ -1,5 +1,6 @@
 //! What is sent: 8 bytes or 64 bytes, both numbered, so that the receiver can tell that all of them came.
 
+use bytemuck::{Pod, Zeroable};
 use iceoryx2::prelude::ZeroCopySend;
 use serde::de::{DeserializeOwned, Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,7 +8,7 @@ use std::fmt;
 
 /// A message that carries its number.
 pub trait Message:
-    Copy + Send + fmt::Debug + Serialize + DeserializeOwned + ZeroCopySend + 'static
+    Pod + Send + Sync + fmt::Debug + Serialize + DeserializeOwned + ZeroCopySend + 'static
 {
     /// Its bytes, for queues of bytes.
     type Bytes: AsRef<[u8]>;
@@ -26,7 +27,7 @@ pub trait Message:
 }
 
 /// Eight bytes. Numbers are spread over all 64 bits, so that no encoding makes them shorter.
-#[derive(Clone, Copy, Debug, ZeroCopySend, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable, ZeroCopySend, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Word(u64);
 
@@ -58,7 +59,7 @@ impl Message for Word {
 }
 
 /// Sixty-four bytes, the number in the first eight. serde sees a string of bytes.
-#[derive(Clone, Copy, Debug, ZeroCopySend)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable, ZeroCopySend)]
 #[repr(C)]
 pub struct Line([u8; 64]);
 

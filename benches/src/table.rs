@@ -5,7 +5,7 @@ use crate::cores::Cores;
 use crate::message::{Line, Word};
 use crate::ours;
 use crate::peers::{array_queue, crossbeam, iceoryx, ipc, pools, python};
-use crate::raw::{futex, process, ring, words};
+use crate::raw::{blocks, futex, process, ring, words};
 
 /// Does something this many times and says how many nanoseconds that took.
 pub type Run = fn(u64, Cores) -> Result<u64>;
@@ -17,6 +17,8 @@ pub enum Unit {
     Nanos,
     /// Millions of messages a second: more is better.
     Rate,
+    /// Messages of 1 MiB, in 10^9 bytes a second: more is better.
+    Bytes,
 }
 
 impl Unit {
@@ -25,6 +27,7 @@ impl Unit {
         match self {
             Self::Nanos => "ns",
             Self::Rate => "M/s",
+            Self::Bytes => "GB/s",
         }
     }
 
@@ -34,6 +37,7 @@ impl Unit {
         match self {
             Self::Nanos => nanos / count,
             Self::Rate => count * 1e3 / nanos,
+            Self::Bytes => count * f64::from(1 << 20) / nanos,
         }
     }
 
@@ -41,7 +45,7 @@ impl Unit {
     pub fn meets(self, ratio: f64, target: f64) -> bool {
         match self {
             Self::Nanos => ratio <= target,
-            Self::Rate => ratio >= target,
+            Self::Rate | Self::Bytes => ratio >= target,
         }
     }
 
@@ -49,7 +53,7 @@ impl Unit {
     pub fn target(self, target: f64) -> String {
         match self {
             Self::Nanos => format!("<= {target}x"),
-            Self::Rate => format!(">= {target}x"),
+            Self::Rate | Self::Bytes => format!(">= {target}x"),
         }
     }
 }
@@ -168,27 +172,55 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "r4-8B",
-        question: "blocking typed ring from one producer to one consumer, processes, 8 bytes",
+        question: "blocking ring of plain data from one producer to one consumer, processes, 8 bytes",
         unit: Unit::Rate,
-        ours: ours::spsc::one_by_one::<Word>,
+        ours: ours::plain::one_by_one::<Word>,
         peers: &[peer("bare ring", ring::one_by_one::<Word>, 0.9)],
     },
     Row {
         name: "r4-64B",
         question: "the same, 64 bytes",
         unit: Unit::Rate,
-        ours: ours::spsc::one_by_one::<Line>,
+        ours: ours::plain::one_by_one::<Line>,
         peers: &[peer("bare ring", ring::one_by_one::<Line>, 0.9)],
     },
     Row {
         name: "r4-batch-8B",
         question: "the same in batches of 32, 8 bytes; the peer publishes 32 at a time",
         unit: Unit::Rate,
-        ours: ours::spsc::in_batches::<Word>,
+        ours: ours::plain::in_slices::<Word>,
         peers: &[peer("bare ring", ring::in_batches::<Word>, 0.8)],
     },
     Row {
         name: "r4-batch-64B",
+        question: "the same, 64 bytes",
+        unit: Unit::Rate,
+        ours: ours::plain::in_slices::<Line>,
+        peers: &[peer("bare ring", ring::in_batches::<Line>, 0.8)],
+    },
+    Row {
+        name: "r4-values-8B",
+        question: "blocking ring of serialised values, one by one, 8 bytes",
+        unit: Unit::Rate,
+        ours: ours::spsc::one_by_one::<Word>,
+        peers: &[peer("bare ring", ring::one_by_one::<Word>, 0.9)],
+    },
+    Row {
+        name: "r4-values-64B",
+        question: "the same, 64 bytes",
+        unit: Unit::Rate,
+        ours: ours::spsc::one_by_one::<Line>,
+        peers: &[peer("bare ring", ring::one_by_one::<Line>, 0.9)],
+    },
+    Row {
+        name: "r4-values-batch-8B",
+        question: "the same in batches of 32, 8 bytes",
+        unit: Unit::Rate,
+        ours: ours::spsc::in_batches::<Word>,
+        peers: &[peer("bare ring", ring::in_batches::<Word>, 0.8)],
+    },
+    Row {
+        name: "r4-values-batch-64B",
         question: "the same, 64 bytes",
         unit: Unit::Rate,
         ours: ours::spsc::in_batches::<Line>,
@@ -214,6 +246,31 @@ pub const ROWS: &[Row] = &[
         unit: Unit::Nanos,
         ours: ours::facade::ping_pong_on_two_cores,
         peers: &[peer("raw futex", futex::on_two_cores, 1.1)],
+    },
+    Row {
+        name: "r6-copied",
+        question: "1 MiB from one process to another, every byte written and summed, copied in and out",
+        unit: Unit::Bytes,
+        ours: ours::blocks::copied,
+        peers: &[peer("bare block ring", blocks::copied, 0.95)],
+    },
+    Row {
+        name: "r6-in-place",
+        question: "the same, written and read where it lies",
+        unit: Unit::Bytes,
+        ours: ours::blocks::in_place,
+        peers: &[
+            peer("iceoryx2", iceoryx::blocks, 5.0),
+            peer("bare block ring", blocks::copied, 0.95),
+            peer("bare blocks in place", blocks::in_place, 0.95),
+        ],
+    },
+    Row {
+        name: "r6-parts",
+        question: "the same by the safe methods, which copy a few KiB at a time",
+        unit: Unit::Bytes,
+        ours: ours::blocks::in_parts,
+        peers: &[peer("iceoryx2", iceoryx::blocks, 5.0)],
     },
     Row {
         name: "r8-spawn",

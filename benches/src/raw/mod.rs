@@ -1,5 +1,6 @@
 //! The limits: what the machine gives when nothing stands between the program and it.
 
+pub mod blocks;
 pub mod futex;
 pub mod memory;
 pub mod process;
