@@ -23,6 +23,9 @@
 //! once it knows the fork; so if the server is killed at whichever instruction, either the child was told and lives on, or
 //! nobody began, the lifeline closes, and another server is asked. How the forks of a killed server ended is known
 //! only where the kernel keeps it (Linux 6.15); that they ended, and their values, are known in any case.
+//!
+//! A server that is stopped (SIGSTOP) is not dead: a start waits for it, as long as that takes. Nothing else does: its forks are joined,
+//! with their status, and the end of this process kills it two seconds after it was told to end.
 
 use super::server;
 use super::{Builder, Process};
