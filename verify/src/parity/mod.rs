@@ -29,7 +29,7 @@ pub struct Behaviour {
     pub held: Held,
 }
 
-/// Names of tests, as [`run::split`] reads them.
+/// Names of tests, as `run::split` reads them.
 pub type Tests = &'static [&'static str];
 
 /// What holds a behaviour.

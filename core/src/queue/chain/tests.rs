@@ -372,11 +372,10 @@ fn guest_repairs_what_the_dead_left_and_frees_their_indices() {
     let world = world(1);
     let (chain, victim) = (world.member(1), world.member(2));
     fill(&chain, 0..2);
-    let held = lease(&victim).unwrap().0;
+    let _held = lease(&victim).unwrap();
     let mut pins = Pins::default();
     victim.enter(&world.rings.head.head.0, &mut pins).unwrap();
     world.family.kill(2);
-    core::mem::forget(held);
     assert!(guest(&world).sweep_as_guest(process(9)));
     assert!(world.rings.members().get(2).is_none());
     assert!(

@@ -11,6 +11,7 @@ use offspring_core::wait::EventCount;
 use std::fmt;
 
 /// Where the round's queue lies.
+#[allow(clippy::large_enum_variant)] // one a process
 pub enum Stored {
     Ring(Mapped<Pages>),
     Chain(Rings),
