@@ -34,7 +34,7 @@ use std::path::PathBuf;
 /// | signal mask | that of the thread that starts it | that of the thread that started the server |
 /// | signals that are handled here | back at their default (`fork`: handled) | back at their default |
 /// | signals that are ignored here | ignored, but for SIGPIPE | the same |
-/// | session and process group, so the terminal | the same | the same |
+/// | session and process group, so the terminal; on Windows the console | the same | the same |
 /// | other files | none but those in its arguments (`fork`: all) | none but those in its arguments |
 #[derive(Clone, Debug, Default)]
 #[must_use = "nothing is started before `spawn`"]
