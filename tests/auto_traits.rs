@@ -1,7 +1,10 @@
 //! Which public types may be shared between threads, and looked at after a panic: a table, checked by the compiler.
 
 use offspring::process::{Builder, ExitStatus, JoinError, Panic};
-use offspring::queue::{self, DeadLetters, Iter, Lease, Replied, ReplyRefused, Ticket};
+use offspring::queue::{
+    self, DeadLetters, InPlace, Iter, Lease, Loan, PlainConsumer, PlainProducer,
+};
+use offspring::queue::{PlainQueue, PublishRefused, Replied, ReplyRefused, Stopped, Ticket};
 use offspring::{Error, Main, Process, Queue, Refused};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
@@ -63,6 +66,14 @@ fn types_of_a_queue_have_their_auto_traits() {
         Refused<u32>: send sync unpin,
         DeadLetters<'static, u32>: send sync unwind unpin,
         Iter<'static, u32>: send sync unpin,
+        PlainQueue<u32>: send sync unwind unpin,
+        queue::PlainBuilder<u32>: send sync unwind unpin,
+        Loan<u32>: send sync unpin,
+        InPlace<u32>: send sync unpin,
+        PublishRefused<u32>: send sync unpin,
+        PlainProducer<u32>: send unpin,
+        PlainConsumer<u32>: send unpin,
+        Stopped: send sync unpin,
     }
 }
 

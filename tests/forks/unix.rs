@@ -4,6 +4,7 @@
 mod common;
 
 use common::{thread, until_blocked};
+use offspring::queue::{Loan, PlainQueue};
 use offspring::{Process, Queue};
 use offspring_os_unix::start::{Child, Fork, fork, thread_count};
 use offspring_os_unix::status::{self, ExitStatus};
@@ -15,6 +16,7 @@ pub fn main() {
     common::run(&[
         ("inherited_queue_works_both_ways", inherited_queue_works_both_ways),
         ("lease_of_the_parent_does_nothing_in_the_child", lease_of_the_parent),
+        ("loans_of_the_parent_do_nothing_in_the_child", loans_of_the_parent),
         ("ticket_of_the_parent_does_nothing_in_the_child", ticket_of_the_parent),
         ("own_leases_of_a_forked_child_work", own_leases_of_a_forked_child_work),
         ("forked_child_waits_for_its_parents_lease", forked_child_waits_for_its_parents_lease),
@@ -70,6 +72,42 @@ fn inherited_queue_works_both_ways() {
         assert_eq!(back.get().unwrap(), len * 9);
     }
     ends_well(&child);
+}
+
+fn loans_of_the_parent() {
+    let queue = PlainQueue::<u64>::bounded(4).unwrap();
+    queue.put(&[7; 100]).unwrap();
+    let mut loans = [1, 2].map(|n| {
+        let mut loan = queue.loan(100).unwrap();
+        loan.fill(n);
+        Some(loan)
+    });
+    let mut lease = Some(queue.lease().unwrap());
+    let child = forked(|| {
+        let refused = loans[0].take().unwrap().publish().unwrap_err();
+        assert!(refused.error.to_string().contains("forked"), "{}", refused.error);
+        let writes =
+            |loan: &mut Loan<u64>| catch_unwind(AssertUnwindSafe(|| loan.write(0, &[9]))).is_ok();
+        assert!(!writes(loans[1].as_mut().unwrap()), "it would be the parent's message");
+        let reads = catch_unwind(AssertUnwindSafe(|| lease.as_ref().unwrap().get(0)));
+        assert!(reads.is_err());
+        drop((refused, loans[1].take()));
+        lease.take().unwrap().commit();
+        assert!(queue.try_get().unwrap_err().is_empty(), "the lease is still the parent's");
+        let mut own = queue.loan(100).unwrap();
+        own.fill(3);
+        own.publish().unwrap();
+    });
+    ends_well(&child);
+    assert_eq!(queue.get().unwrap(), [3; 100]);
+    for (loan, n) in loans.into_iter().flatten().zip(1..) {
+        loan.publish().unwrap();
+        assert_eq!(queue.get().unwrap(), [n; 100]);
+    }
+    let lease = lease.unwrap();
+    assert_eq!((lease.to_vec(), lease.deliveries()), (vec![7; 100], 0));
+    drop(lease);
+    assert_eq!(queue.get().unwrap(), [7; 100]);
 }
 
 fn lease_of_the_parent() {
