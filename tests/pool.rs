@@ -415,6 +415,26 @@ fn as_many_tasks_run_at_once_as_there_are_workers() {
 }
 
 #[test]
+fn long_task_holds_up_none_behind_it_while_others_are_idle() {
+    use std::sync::OnceLock;
+    static GO: OnceLock<Queue<u64>> = OnceLock::new();
+    watchdog(120);
+    let go = Queue::bounded(1).unwrap();
+    let hold = |go| drop(GO.set(go));
+    let pool = Pool::builder().workers(2).initialiser(hold, go.clone()).build().unwrap();
+    let work = |n: u64| if n == 3 { GO.get().unwrap().get().unwrap() } else { n };
+    let all = NonZeroUsize::new(50).unwrap();
+    let mut results = pool.imap_unordered(work, 0..50).chunk_size(all);
+    let mut found: Vec<u64> = (0..46).map(|_| results.next().unwrap().unwrap()).collect();
+    found.sort_unstable();
+    assert_eq!(found, (4..50).collect::<Vec<_>>(), "those before it lie with it");
+    go.put(3).unwrap();
+    let mut rest: Vec<u64> = results.map(Result::unwrap).collect();
+    rest.sort_unstable();
+    assert_eq!(rest, [0, 1, 2, 3]);
+}
+
+#[test]
 fn resized_pool_has_as_many_workers() {
     let pool = pool(2);
     pool.resize(5).unwrap();

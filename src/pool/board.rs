@@ -213,6 +213,12 @@ impl Board {
         self.words().counters[counter as usize].fetch_add(more, Ordering::Relaxed);
     }
 
+    /// Whether no worker has begun with the chunk of `place` yet.
+    pub(super) fn is_waiting(&self, place: u32) -> bool {
+        // ORDER: Relaxed. A guess that the words behind it confirm.
+        self.place(place).load(Ordering::Relaxed) & 3 == WAITING
+    }
+
     /// Chunk `id` is about to be sent from `place`.
     pub(super) fn offer(&self, place: u32, id: u64) {
         // ORDER: Relaxed. The chunk's own put carries it.
@@ -379,7 +385,8 @@ impl Slot<'_> {
     pub(super) fn begin(&self, id: u64, count: u32) {
         // ORDER: Relaxed, carried by `chunk`.
         self.words.outbox.store(0, Ordering::Relaxed);
-        self.words.progress.store(Progress { begun: 0, stop: count }.bits(), Ordering::Relaxed);
+        // ORDER: Release, with the Acquire in `change`: a parent that changes this progress finds the chunk before taken down.
+        self.words.progress.store(Progress { begun: 0, stop: count }.bits(), Ordering::Release);
         // ORDER: Release, with the Acquire in `chunk`.
         self.words.chunk.store(id, Ordering::Release);
     }
@@ -406,7 +413,7 @@ impl Slot<'_> {
     }
 
     /// Parent: the chunk's task `index` shall not begin, nor those behind it; false if it has begun. If the worker is at
-    /// another chunk by now, that one ends early, which costs nothing but a message.
+    /// another chunk by now, that one ends early, which costs nothing but a message; [`chunk`](Self::chunk) tells, asked afterwards.
     pub(super) fn stop_before(&self, index: u32) -> bool {
         self.change(|p| (p.begun <= index).then_some(Progress { stop: p.stop.min(index), ..p }))
     }

@@ -102,6 +102,8 @@ pub(super) struct Flight {
     pub(super) chunk: Chunk,
     /// A task that was told to be over while it still ran, and when its worker is to be killed.
     pub(super) over: Option<(u32, Deadline)>,
+    /// Others stood idle: how many of its tasks had begun then, and when that was.
+    pub(super) seen: Option<(u32, Deadline)>,
 }
 
 impl Hub {
@@ -221,11 +223,18 @@ impl Hub {
 
     /// Does what there is to do; true if something was handed on.
     pub(super) fn pump(&self) -> bool {
+        self.pump_and_plan().0
+    }
+
+    /// As [`pump`](Self::pump); also says when to do so again though nothing happens.
+    pub(super) fn pump_and_plan(&self) -> (bool, Option<Deadline>) {
         if !self.is_ours() {
-            return false;
+            return (false, None);
         }
         let mut state = self.lock();
         let handed_on = state.collect(self);
+        // While results come, nobody waits for a worker that is at something long.
+        let again = if handed_on { None } else { state.share(self) };
         state.feed(self);
         state.close_if_done(self);
         let others = state.waiters > 1;
@@ -245,7 +254,7 @@ impl Hub {
                 self.board.room().notify_all(self.board.family());
             }
         }
-        handed_on
+        (handed_on, again)
     }
 
     /// Blocks until `look` gives something, pumping meanwhile.
@@ -259,15 +268,25 @@ impl Hub {
         }
         let _waiter = Waiter::new(self);
         let family = self.board.family();
+        // What the wait is for, or a look that is due earlier than planned.
+        enum Woken<R> {
+            Found(R),
+            Early(Deadline),
+        }
+        let mut planned = until;
         loop {
             let attempt = || {
-                self.pump();
-                look()
+                let (_, again) = self.pump_and_plan();
+                let early = || again.filter(|again| planned.is_none_or(|planned| *again < planned));
+                look().map(Woken::Found).or_else(|| early().map(Woken::Early))
             };
             let members = || self.board.processes();
-            let found = block_on(family, self.board.done(), members, &self.spin, until, attempt);
-            if found.is_some() || until.is_some() {
-                return found;
+            let bell = self.board.done();
+            match block_on(family, bell, members, &self.spin, planned, attempt) {
+                Some(Woken::Found(found)) => return Some(found),
+                Some(Woken::Early(again)) => planned = Some(again),
+                None if until.is_some_and(|until| family.now() >= until) => return None,
+                None => planned = until,
             }
         }
     }
@@ -528,7 +547,7 @@ impl State {
             match hub.queue.try_request(job) {
                 Ok(ticket) => {
                     self.next_id += 1;
-                    self.flights.push(Flight { id, place, ticket, chunk, over: None });
+                    self.flights.push(Flight { id, place, ticket, chunk, over: None, seen: None });
                 }
                 Err(refused) => {
                     self.free_places.push(place);

@@ -59,6 +59,10 @@
 //! Before the parent dooms a worker it sets `stop` behind the task that is meant, and behind that it looks once more whether the worker
 //! is at that task. So the kill meets that task or nothing. The model of all this is `verify/src/model/pool.rs`.
 //!
+//! While a worker stands idle and no chunk waits, the parent looks every 2 ms at the chunks that others are at: it sets `stop` behind what
+//! has begun, and sends the tasks behind it again as a chunk of their own: all of them behind a task that takes so long, half of them
+//! otherwise. Whether the `stop` met the chunk that was meant, `chunk` says afterwards: it never returns to the same id.
+//!
 //! A worker's slot is given to another process only after its death is known and its chunk is dealt with, so no dead and no
 //! living writer are there at once. A death between any two of these is one of the rows above it.
 //!
@@ -104,6 +108,7 @@ mod gather;
 mod hub;
 mod imap;
 mod loss;
+mod share;
 mod stats;
 mod supervisor;
 mod task;

@@ -47,8 +47,9 @@ pub(super) fn run(hub: &Arc<Hub>) {
 /// Does what is due.
 fn tend(hub: &Hub) -> Plan {
     let pumps = hub.lock().thread_pumps();
+    let mut again = None;
     if pumps || hub.board.wants_room() {
-        hub.pump();
+        again = hub.pump_and_plan().1;
     }
     let mut until = hub.tend_crew();
     let mut state = hub.lock();
@@ -66,9 +67,6 @@ fn tend(hub: &Hub) -> Plan {
         // Its slot is free now.
         until = hub.tend_crew().or(until);
     }
-    let until = match (until, due) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    };
+    let until = [until, due, again].into_iter().flatten().min();
     Plan { until, pumps, over }
 }

@@ -44,14 +44,22 @@ struct Message {
     place: Place,
     /// Its tasks, a bit each.
     tasks: u8,
+    /// The first of them, which the parent awaits of it: the others were given to somebody else.
+    awaited: u8,
     /// The parent waits for its answer.
     flies: bool,
     /// The index of the task that was told to be over.
     over: Option<u8>,
 }
 
-const NO_MESSAGE: Message =
-    Message { queued: Queued::None, place: Place::Waiting, tasks: 0, flies: false, over: None };
+const NO_MESSAGE: Message = Message {
+    queued: Queued::None,
+    place: Place::Waiting,
+    tasks: 0,
+    awaited: 0,
+    flies: false,
+    over: None,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Shown {
@@ -124,6 +132,9 @@ enum Parent {
     Doom(u8, u8),
     Again(u8, u8),
     Kill(u8, u8),
+    // Tasks behind a long one go to somebody else; the third is how many are left.
+    Share(u8, u8, u8),
+    Part(u8, u8, u8),
 }
 
 /// All of it.
@@ -140,6 +151,7 @@ pub struct State {
     /// The cancelled one was told never to begin.
     never: bool,
     cancels: u8,
+    shares: u8,
     crashes: u8,
 }
 
@@ -157,6 +169,8 @@ pub enum Mutant {
     BegunSentAgain,
     IdleByStore,
     NoClaim,
+    SharedUnstopped,
+    SharedUnseen,
 }
 
 /// Who takes part.
@@ -167,6 +181,7 @@ pub struct Board {
     pub workers: usize,
     pub crashes: u8,
     pub cancels: u8,
+    pub shares: u8,
     pub mutant: Option<Mutant>,
 }
 
@@ -216,7 +231,8 @@ impl Board {
         }
         let free = s.messages.iter_mut().find(|m| m.queued == Queued::None);
         let message = free.ok_or("the model has too few messages")?;
-        *message = Message { queued: Queued::Waiting, tasks, flies: true, ..NO_MESSAGE };
+        *message =
+            Message { queued: Queued::Waiting, tasks, awaited: tasks, flies: true, ..NO_MESSAGE };
         Ok(())
     }
 
@@ -359,6 +375,17 @@ impl Board {
                 }
                 _ => {}
             }
+            if s.shares > 0
+                && message.flies
+                && let Some(w) = Self::worker_at(s, m)
+                && (1..message.awaited.count_ones()).contains(&s.slots[w].begun.into())
+            {
+                let mut n = *s;
+                n.shares -= 1;
+                let next = if self.has(SharedUnstopped) { Parent::Part } else { Parent::Share };
+                n.parent = next(m as u8, w as u8, s.slots[w].begun);
+                out.luck(PARENT, "sees a chunk go on for long", n);
+            }
             if message.flies
                 && let Some(over) = message.over
                 && let Some(w) = Self::worker_at(s, m)
@@ -385,7 +412,7 @@ impl Board {
             let mut n = *s;
             n.cancels -= 1;
             n.outcomes[CANCELLED] = Outcome::Cancelled;
-            let with = |m: &Message| m.flies && m.tasks & 1 << CANCELLED != 0;
+            let with = |m: &Message| m.flies && m.awaited & 1 << CANCELLED != 0;
             if let Some(m) = s.messages.iter().position(with) {
                 n.parent = Parent::Withdraw(m as u8);
             }
@@ -405,8 +432,9 @@ impl Board {
     }
 
     fn take_reply(mut n: State, m: usize, count: u8) -> Try {
-        let Message { tasks, over, .. } = n.messages[m];
+        let Message { awaited: tasks, over, .. } = n.messages[m];
         (n.messages[m].queued, n.messages[m].flies) = (Queued::Done, false);
+        let count = count.min(tasks.count_ones() as u8);
         for index in (0..count).filter(|index| over != Some(*index)) {
             Self::end(&mut n, task_at(tasks, index), Outcome::Value)?;
         }
@@ -417,7 +445,7 @@ impl Board {
     }
 
     fn take_loss(&self, s: &State, m: usize, out: &mut Steps<State>) {
-        let Message { tasks, over, .. } = s.messages[m];
+        let Message { awaited: tasks, over, .. } = s.messages[m];
         let mut n = *s;
         (n.messages[m].queued, n.messages[m].flies) = (Queued::Done, false);
         let Some(w) = Self::worker_at(s, m) else {
@@ -427,7 +455,8 @@ impl Board {
         if s.workers[w].at != At::Dead {
             return;
         }
-        let (known, begun) = (s.slots[w].outbox, s.slots[w].begun);
+        let all = tasks.count_ones() as u8;
+        let (known, begun) = (s.slots[w].outbox.min(all), s.slots[w].begun.min(all));
         n.slots[w].chunk = 0;
         let mut judge = || -> Try {
             for index in (0..known).filter(|index| over != Some(*index)) {
@@ -461,7 +490,7 @@ impl Board {
                     return out.step(PARENT, "withdraws: it was taken", n);
                 }
                 (message.place, message.flies) = (Place::Withdrawn, false);
-                let tasks = message.tasks;
+                let tasks = message.awaited;
                 n.never = true;
                 let then = Self::requeue(&mut n, tasks).map(|()| n);
                 out.either(PARENT, "withdraws the chunk", then);
@@ -518,6 +547,25 @@ impl Board {
                 }
                 out.step(PARENT, "looks again what the worker is at", n);
             }
+            Parent::Share(m, w, kept) => {
+                let slot = &mut n.slots[usize::from(w)];
+                if slot.begun <= kept {
+                    slot.stop = slot.stop.min(kept);
+                    n.parent = Parent::Part(m, w, kept);
+                }
+                out.step(PARENT, "stops behind what has begun", n);
+            }
+            Parent::Part(m, w, kept) => {
+                let awaited = s.messages[usize::from(m)].awaited;
+                let mut then = Ok(n);
+                if s.slots[usize::from(w)].chunk == m + 1 || self.has(SharedUnseen) {
+                    let first = (0..kept).map(|i| 1 << task_at(awaited, i));
+                    let first = first.fold(0, |bits, bit: u8| bits | bit);
+                    n.messages[usize::from(m)].awaited = first;
+                    then = Self::requeue(&mut n, awaited & !first).map(|()| n);
+                }
+                out.either(PARENT, "sends again what is behind it", then);
+            }
             Parent::Kill(m, w) => {
                 let worker = s.workers[usize::from(w)];
                 let runs = matches!(worker.at, At::Run | At::Count).then(|| {
@@ -542,8 +590,8 @@ impl Protocol for Board {
     fn start(&self) -> State {
         let mut messages = [NO_MESSAGE; MESSAGES];
         for (message, tasks) in messages.iter_mut().zip(self.messages) {
-            *message =
-                Message { queued: Queued::Waiting, tasks: *tasks, flies: true, ..NO_MESSAGE };
+            let (queued, tasks, awaited) = (Queued::Waiting, *tasks, *tasks);
+            *message = Message { queued, tasks, awaited, flies: true, ..NO_MESSAGE };
         }
         let mut workers = [Worker { at: At::Dead, ..IDLE }; WORKERS];
         workers[..self.workers].fill(IDLE);
@@ -557,6 +605,7 @@ impl Protocol for Board {
             ended: 0,
             never: false,
             cancels: self.cancels,
+            shares: self.shares,
             crashes: self.crashes,
         }
     }
@@ -589,17 +638,25 @@ const NAME: &str = "pool";
 
 /// Every case of this model.
 pub fn cases(quick: bool) -> Vec<Case> {
-    let base =
-        Board { messages: &[0b011, 0b100], workers: 1, crashes: 1, cancels: 0, mutant: None };
+    let base = Board {
+        messages: &[0b011, 0b100],
+        workers: 1,
+        crashes: 1,
+        cancels: 0,
+        shares: 0,
+        mutant: None,
+    };
     let cancel = Board { messages: &[0b111], cancels: 1, crashes: 0, ..base };
     let next = Board { messages: &[0b011, 0b100], cancels: 1, crashes: 0, ..base };
     let two = Board { workers: 2, ..base };
+    let share = Board { shares: 1, workers: 2, crashes: 0, ..base };
     let sound = |config, board| Case::sound(NAME, config, board);
     let mut cases = vec![
         sound("chunks of 2 and 1, 1 worker, 2 deaths", Board { crashes: 2, ..base }),
         sound("chunk of 3, 1 worker, a cancel, 1 death", Board { crashes: 1, ..cancel }),
         sound("chunks of 2 and 1, 1 worker, a cancel, 1 death", Board { crashes: 1, ..next }),
         sound("chunks of 2 and 1, 2 workers, 1 death", two),
+        sound("chunks of 2 and 1, 2 workers, shared, 1 death", Board { crashes: 1, ..share }),
     ];
     let list: &[(&'static str, Mutant, Expect, Board)] = &[
         ("killed without another look at what it is at", NoLookAgain, Unsafe, next),
@@ -623,6 +680,8 @@ pub fn cases(quick: bool) -> Vec<Case> {
         ),
         ("what had begun is sent again", BegunSentAgain, Unsafe, base),
         ("the place is not asked", NoClaim, Unsafe, cancel),
+        ("shared without a stop", SharedUnstopped, Unsafe, share),
+        ("shared without a look which chunk was stopped", SharedUnseen, Unsafe, share),
     ];
     cases.extend(list.iter().map(|&(name, mutant, expect, board)| {
         let config = "small, for this mutant";
@@ -630,6 +689,10 @@ pub fn cases(quick: bool) -> Vec<Case> {
     }));
     if !quick {
         cases.extend([
+            sound(
+                "chunk of 3, 2 workers, shared twice, a cancel, 1 death",
+                Board { messages: &[0b111], shares: 2, cancels: 1, crashes: 1, ..two },
+            ),
             sound("chunks of 2 and 1, 2 workers, a cancel, 1 death", Board { cancels: 1, ..two }),
             sound(
                 "chunks of 2 and 1, 2 workers, a cancel, 2 deaths",
