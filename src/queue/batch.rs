@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Values that are serialised, or taken, before the first of them is put, or read: what lies on the stack meanwhile.
 const PART: usize = 16;
 
-/// Batches: the same items as one by one, with one call, and one look for sleepers, for several.
+/// Batches: the same items as one by one, with one call for several.
 impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Queue<T, R> {
     /// Puts `values` in their order, waiting while the queue is full.
     ///
@@ -99,6 +99,9 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Queue<T, 
     ) -> Result<()> {
         let core = self.at.core()?;
         let until = until(&core);
+        if core.ring().is_some() {
+            return self.put_each(&core, values, done, until);
+        }
         for part in values.chunks(PART) {
             let mut bytes = [const { Bytes::new() }; PART];
             let mut count = 0;
@@ -117,6 +120,30 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Queue<T, 
             });
             self.put_messages(&core, &messages[..count], done, until)?;
             encoded?;
+        }
+        Ok(())
+    }
+
+    /// Into a ring, where it pays to put each as soon as it is serialised: several put in one burst meet the taker in the same
+    /// lines, slot for slot.
+    fn put_each(
+        &self,
+        core: &Core<'_>,
+        values: &[T],
+        done: &mut usize,
+        until: Until,
+    ) -> Result<()> {
+        for value in values {
+            let mut bytes = Bytes::new();
+            value::encode_into(value, Place::Queue, &mut bytes)?;
+            if bytes.carries {
+                self.before_handles(&bytes)?;
+            }
+            let message = Message { bytes: bytes.as_slice(), carries: bytes.carries };
+            if let Err(why) = core.try_put(message) {
+                self.put_slow(core, why, until, || core.try_put(message))?;
+            }
+            *done += 1;
         }
         Ok(())
     }
@@ -206,6 +233,9 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Queue<T, 
         until: impl FnOnce(&Core<'_>) -> Until,
     ) -> Result<usize> {
         let core = self.at.core()?;
+        if core.ring().is_some() {
+            return self.get_each(&core, into, most, until);
+        }
         let mut until = Some(until);
         let mut buffers = [const { Bytes::new() }; PART];
         buffers.iter_mut().for_each(|bytes| bytes.adopt = Some(value::adopt));
@@ -236,6 +266,36 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Queue<T, 
             }
         }
         Ok(got)
+    }
+
+    /// From a ring, one after another, as [`put_each`](Self::put_each).
+    fn get_each(
+        &self,
+        core: &Core<'_>,
+        into: &mut Vec<T>,
+        most: usize,
+        until: impl FnOnce(&Core<'_>) -> Until,
+    ) -> Result<usize> {
+        let mut until = Some(until);
+        let (mut got, mut done) = (0, Ok(()));
+        while got < most {
+            let mut bytes = Bytes::new();
+            bytes.adopt = Some(value::adopt);
+            match (core.try_take(Mode::Get, false, &mut bytes), until.take()) {
+                (Ok(_), _) => {}
+                (Err(why), Some(until)) => {
+                    self.take_slow(core, Mode::Get, why, until(core), &mut bytes)?;
+                }
+                // What stopped it is told when something is wanted again.
+                (Err(_), None) => break,
+            }
+            got += 1;
+            match value::decode(bytes.as_slice(), bytes.carries, Vec::new()) {
+                Ok(value) => into.push(value),
+                Err(error) => done = done.and(Err(error)),
+            }
+        }
+        done.map(|()| got)
     }
 
     /// Appends the values of messages that were taken: all that can be read; the first error.
