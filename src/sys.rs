@@ -35,7 +35,7 @@ pub(crate) use offspring_os_windows::{
 };
 
 #[cfg(not(any(unix, windows)))]
-compile_error!("offspring has back ends for Linux and Windows only so far");
+compile_error!("offspring has back ends for Linux, Windows and (type-checked only) macOS");
 
 pub(crate) use offspring_core::family::{RegionRef, RegionSpec, flags};
 

@@ -6,6 +6,26 @@
 //! without that stays. All of them end with the process.
 //!
 //! A forked child has a copy of the memory to itself: it can reach nobody through it.
+//!
+//! ```
+//! use offspring_core::part::in_process::InProcess;
+//! use offspring_core::part::{Family, Options};
+//! use offspring_core::process::{Liveness, ProcessRef};
+//! use std::sync::Arc;
+//!
+//! let family = Family::<InProcess>::create(&Options { arena_len: 16 << 20, fences: false })?;
+//! let arena = Arc::clone(family.arena_fd());
+//! let other = std::thread::spawn(move || {
+//!     let part = Family::<InProcess>::join(arena, ProcessRef::NONE).unwrap();
+//!     let name = part.me();
+//!     part.leave();
+//!     name
+//! });
+//! let other = other.join().unwrap();
+//! assert!(family.is_dead(other), "it left");
+//! assert!(!family.is_dead(family.me()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use super::{System, Traces, sleepers};
 use crate::family::layout::{GRANULE, HEAP_AT};
