@@ -14,6 +14,9 @@ use crate::points::{Point, hit};
 use crate::prim::Ordering;
 use crate::wait::Family;
 
+/// Blocks that are used in turn, not the last freed one first.
+const LARGE: u64 = 1 << 18;
+
 /// What a block is taken for.
 ///
 /// The first block of the class that inline items are leased into is kept for leases: else large messages behind a small one
@@ -135,8 +138,12 @@ impl<S: Storage, F: Family> Queue<'_, S, F> {
         let geometry = self.storage.geometry();
         if let Some(class) = geometry.class_of(block) {
             let i = (block - geometry.classes()[class].first) / geometry.each();
-            // ORDER: Relaxed. A hint.
-            self.storage.head().calm.free_hint[class].store(i, Ordering::Relaxed);
+            // What is small is used again while it is in the caches; what is large lies in those of who read it last, and would
+            // have to be taken from there: the others come first.
+            if geometry.classes()[class].size < LARGE {
+                // ORDER: Relaxed. A hint.
+                self.storage.head().calm.free_hint[class].store(i, Ordering::Relaxed);
+            }
         }
         self.rooms().notify_all(self.family);
     }
