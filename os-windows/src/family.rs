@@ -11,7 +11,7 @@ use offspring_core::family::layout::{HEAP_AT, PARKING_AT};
 use offspring_core::family::{Life, Tables};
 use offspring_core::parking::{BUCKETS, Bucket};
 use offspring_core::part::{self, System, Traces};
-use offspring_core::prim::{AtomicU32, Ordering};
+use offspring_core::prim::{AtomicU32, AtomicU64, Ordering};
 use offspring_core::wait::{Deadline, Watch, Woken};
 use std::os::windows::io::{BorrowedHandle, OwnedHandle};
 use std::ptr::NonNull;
@@ -44,7 +44,15 @@ pub fn set_trace(kind: u32, trace: Trace) {
 }
 
 /// How long a sleeper trusts notices, in nanoseconds.
-const BACKSTOP: u64 = 1_000_000_000;
+static BACKSTOP: AtomicU64 = AtomicU64::new(1_000_000_000);
+
+/// From now on sleepers of this process trust notices for so many nanoseconds, instead of one second: for tests that a backstop
+/// would help over a notice that was lost.
+#[doc(hidden)]
+pub fn set_backstop(nanos: u64) {
+    // ORDER: Relaxed. A setting.
+    BACKSTOP.store(nanos, Ordering::Relaxed);
+}
 
 #[link(name = "ntdll", kind = "raw-dylib")]
 unsafe extern "system" {
@@ -193,7 +201,8 @@ unsafe impl System for Windows {
     }
 
     fn backstop() -> u64 {
-        BACKSTOP
+        // ORDER: Relaxed. A setting.
+        BACKSTOP.load(Ordering::Relaxed)
     }
 
     fn life(&self, tables: &Tables<'_>, lane: usize) -> Life {
@@ -235,7 +244,7 @@ unsafe impl System for Windows {
             && let Known::Peer(peer) = self.peers.get(pid, identity)
         {
             // The caller looks again either way.
-            let _ = peer.process().wait_gone(Some(clock::now().after(BACKSTOP)));
+            let _ = peer.process().wait_gone(Some(clock::now().after(Self::backstop())));
         }
     }
 

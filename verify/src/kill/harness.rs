@@ -22,8 +22,6 @@ use std::time::{Duration, Instant};
 
 /// Victims at a time, besides the two survivors.
 const WIDTH: usize = 6;
-/// How long a survivor may take to come to the end of a closed queue, in nanoseconds.
-const HANG: u64 = 10_000_000_000;
 
 /// From how late on this process counts as held up, in nanoseconds.
 const HELD_UP: u64 = 2_000_000;
@@ -141,7 +139,8 @@ impl Harness {
     }
 
     fn satisfied(&self) -> bool {
-        self.targets().iter().all(|target| self.kills_at(target.point) >= self.orders.least)
+        self.tally.kills() >= super::LEAST_IN_ALL
+            && self.targets().iter().all(|target| self.kills_at(target.point) >= self.orders.least)
     }
 
     /// Runs rounds until the time is over, or something is violated. `say` gets a line now and then.
@@ -260,7 +259,7 @@ impl Harness {
         self.settle_until(|harness| harness.victims() == 0);
         party.queue.close();
         let begun = now();
-        while !self.running.is_empty() && now() - begun < HANG {
+        while !self.running.is_empty() && now() - begun < PACE.hang {
             self.pause();
         }
         for one in std::mem::take(&mut self.running) {
@@ -309,7 +308,7 @@ impl Harness {
         life.pid.store(pid, Ordering::Relaxed);
         let patience = match plan.point {
             _ if survivor => u64::MAX / 2,
-            _ if steady => HANG,
+            _ if steady => PACE.hang,
             None => u64::from(self.dice.below(PACE.life)),
             Some(_) => PACE.patience,
         };

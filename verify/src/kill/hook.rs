@@ -87,8 +87,9 @@ fn at(point: Point) {
     let number = point as u32 + 1;
     life.last.store(number, Ordering::Relaxed);
     tell(ledger, point);
-    if STOP.load(Ordering::Relaxed) == number && STOP.swap(0, Ordering::Relaxed) == number {
-        system::stop_self();
+    if STOP.load(Ordering::Relaxed) == number {
+        let again = system::stop_self();
+        STOP.store(if again { number } else { 0 }, Ordering::Relaxed);
     }
     if POINT.load(Ordering::Relaxed) == number && VISITS.fetch_sub(1, Ordering::Relaxed) == 1 {
         die(life, point);

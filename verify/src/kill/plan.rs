@@ -2,11 +2,14 @@
 
 use super::board::POINT_WORDS;
 use super::dice::Dice;
+use super::system;
 use super::targets::{Script, Target, is_closing, is_here, target, targets};
 use offspring_core::points::Point;
 
 /// How many points count as rare.
 const RARE: usize = 12;
+/// How many are started together with one whose way their deaths open.
+const COMPANY: usize = 3;
 
 /// What a process is to do, and where it is to end.
 #[derive(Clone, Copy)]
@@ -30,12 +33,14 @@ pub struct Planner {
     dice: Dice,
     targets: Vec<Target>,
     chained: bool,
+    /// Whom the last one needs to come to its point.
+    company: Vec<Plan>,
 }
 
 impl Planner {
     /// Over all points that there are here.
     pub fn new(dice: Dice) -> Self {
-        Self { dice, targets: targets(), chained: false }
+        Self { dice, targets: targets(), chained: false, company: Vec::new() }
     }
 
     /// From now on the queue is a chain of rings, or is not.
@@ -55,6 +60,9 @@ impl Planner {
     /// Half of the victims die at the points that had the fewest deaths, others where that opens the way to such a point,
     /// anywhere, or from outside. `at` counts the deaths by number of the point.
     pub fn plan(&mut self, at: &[u64]) -> Plan {
+        if let Some(plan) = self.company.pop() {
+            return plan;
+        }
         let luck = self.dice.below(100);
         if luck < 6 {
             return Plan::only(Script::All);
@@ -67,8 +75,21 @@ impl Planner {
         let visits = target(point).map_or(1, |target| target.visits);
         let visit = 1 + self.dice.below(visits);
         let stop = if point == chosen.point { chosen.stop } else { None };
+        if point == chosen.point && !system::MANY {
+            self.invite(chosen);
+        }
         let stop = stop.or_else(|| self.dice.percent(8).then(|| self.any().point));
         Plan { script, point: Some((point, visit)), rare: self.dice.percent(70), stop }
+    }
+
+    /// Where few are killed in a second, somebody meets those whose deaths open its way only if they are started together.
+    fn invite(&mut self, target: Target) {
+        for _ in 0..COMPANY {
+            if let Some((point, script)) = self.dice.pick(target.causes) {
+                let visit = 1 + self.dice.below(3);
+                self.company.push(Plan { point: Some((point, visit)), ..Plan::only(script) });
+            }
+        }
     }
 
     fn any(&mut self) -> Target {

@@ -5,13 +5,11 @@ use crate::kill::board::{MOST_LIVES, WAITS, delicate, wait};
 use crate::kill::ledger::{self, Ledger};
 use crate::kill::objects::{PERMITS, Party};
 use crate::kill::payload;
+use crate::kill::system::PACE;
 use offspring_core::family::RegionRef;
 use offspring_core::prim::Ordering;
 use offspring_core::queue::{Buffer, GetError, Mode};
 use std::fmt::Write as _;
-
-/// The backstop, in nanoseconds: a wait that lasts as long was ended by nothing else, so its notice was lost.
-const STALL: u64 = 1_000_000_000;
 
 impl Harness {
     /// All processes are gone: the rest of the queue, the items, the permits, the regions.
@@ -62,7 +60,7 @@ impl Harness {
                 |(from, to): &(u64, u64)| to.min(&until).saturating_sub(*from.max(&since));
             let held_up: u64 = self.held_up.iter().map(overlap).sum();
             let stall = until.saturating_sub(since).saturating_sub(held_up);
-            if stall > STALL && what != wait::PERMITS {
+            if stall > PACE.stall && what != wait::PERMITS {
                 let story = self.tell_stall(since, until, what);
                 board.complain(format_args!("only the backstop ended a wait: {story}"));
             }

@@ -1,8 +1,9 @@
 //! Windows: children that are executed, ends by exit codes, a section in memory. Nobody forks, and who is to stop pauses.
 
-use super::News;
-use offspring_core::prim::{AtomicU64, Ordering};
+use super::{News, PACE};
+use offspring_core::prim::{AtomicU32, AtomicU64, Ordering};
 use offspring_os_windows::clock;
+use offspring_os_windows::family::set_backstop;
 use offspring_os_windows::lifeline::Lifeline;
 use offspring_os_windows::start::{Child, Start, Stdio};
 use offspring_os_windows::status::{self, ExitStatus};
@@ -29,8 +30,12 @@ pub fn borrow(file: &OwnedFile) -> BorrowedFile<'_> {
 /// Whether sleepers park: there is no futex between processes.
 pub const PARKS: bool = true;
 
-/// How long a process that is to stop lets others go on.
-const PAUSE: Duration = Duration::from_millis(15);
+/// Whether so many are killed in a second that whoever needs another's death soon meets one.
+pub const MANY: bool = false;
+
+/// How long a process that is to stop lets others go on, and how often.
+const PAUSE: Duration = Duration::from_millis(40);
+const PAUSES: u32 = 8;
 
 /// The signal that tells of a kill.
 pub const KILLED: i32 = signal::KILL;
@@ -136,10 +141,13 @@ impl Children {
     }
 }
 
-/// Lets others go on for a while: long enough for one of them to be killed, or to change its mind. Nobody is told, as no process is
-/// asked here to let another go on.
-pub fn stop_self() {
+/// Lets others go on for a while: long enough for one of them to die, and for that to be repaired. Nobody is told, as no
+/// process is asked here to let another go on. Whether it shall stop there again.
+pub fn stop_self() -> bool {
+    static PAUSED: AtomicU32 = AtomicU32::new(0);
     std::thread::sleep(PAUSE);
+    // ORDER: Relaxed. A count.
+    PAUSED.fetch_add(1, Ordering::Relaxed) < PAUSES
 }
 
 /// Kills this process.
@@ -150,6 +158,11 @@ pub fn kill_self() {
 /// Leaves the process.
 pub fn quit(code: i32) -> ! {
     std::process::exit(code)
+}
+
+/// Nothing but notices is to end this process's waits within a round.
+pub fn trust_notices() {
+    set_backstop(100 * PACE.hang);
 }
 
 /// This process does not outlive its parent: that is so from its start, by its job.
