@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{SIGKILL, audit, kill, thread, until_blocked};
+use common::{SIGKILL, audit, kill, kill_self, thread, until_blocked};
 use offspring::queue::{InPlace, Loan, PlainQueue, wait};
 use offspring::{Process, Queue};
 use offspring_core::points::{self, Point};
@@ -368,8 +368,7 @@ fn die_at((point, visit): (u32, u32)) {
         if point as u32 == POINT.load(Ordering::Relaxed)
             && VISITS.fetch_sub(1, Ordering::Relaxed) == 1
         {
-            // SAFETY: takes integers. It does not return.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            kill_self();
         }
     }));
 }

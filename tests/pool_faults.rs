@@ -358,9 +358,11 @@ fn million_tasks_are_terminated_at_once() {
 
 #[test]
 fn two_hundred_workers_work() {
-    let mut pool = pool(200);
+    // Each that comes wakes those who sleep, and each of these asks the system about all: a minute's work for Wine's server.
+    let workers = if cfg!(windows) { 70 } else { 200 };
+    let mut pool = pool(workers);
     assert_eq!(pool.map(same, 0..1000).unwrap(), (0..1000).collect::<Vec<_>>());
-    assert_eq!(pool.stats().started, 200);
+    assert_eq!(pool.stats().started, workers as u64);
     pool.close();
     pool.join().unwrap();
 }
