@@ -2,7 +2,7 @@
 //!
 //! Every case is a process of its own, which prints one line: ours is this program again (`ours.rs`), the peers' a Python program
 //! (`peers.py`). A case that says nothing for `PATIENCE` is told as silence, and ended. A row holds if *our* line says that
-//! all is well; the peers' are for comparison, and left out where there is no `python3`.
+//! all is well; the peers' are for comparison, and left out where there is no `python3`, and in the quick version.
 
 mod ours;
 
@@ -52,6 +52,13 @@ pub fn stage(settings: &Settings, progress: &Progress) -> Report {
             command.args([CASE, name]);
             Ok(command)
         };
+        if settings.quick {
+            let ours = see(us, orphans, PATIENCE);
+            let extent = ours.to_string().replace("good: ", "");
+            let verdict = ours.verdict();
+            report.rows.push(Row { name: what.to_owned(), extent, took: begin.elapsed(), verdict });
+            continue;
+        }
         let python = |pool: &'static str| {
             move || {
                 let mut command = Command::new("python3");

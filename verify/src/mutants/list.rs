@@ -2,7 +2,7 @@
 //!
 //! `MUTANT` in the text that is planted is true in the run of that mutant.
 
-use super::Layer::{self, Kill, Lin, Loom, Props, Step};
+use super::Layer::{self, Kill, KillPool, Lin, Loom, Props, Step};
 use super::Mutant;
 
 const PUT: &str = "core/src/queue/put.rs";
@@ -20,6 +20,9 @@ const SEMAPHORE: &str = "core/src/semaphore/mod.rs";
 const BLOCK_ON: &str = "core/src/block_on.rs";
 const WAIT: &str = "core/src/wait.rs";
 const PARKING: &str = "core/src/parking.rs";
+const POOL_BOARD: &str = "src/pool/board.rs";
+const POOL_WORKER: &str = "src/pool/worker.rs";
+const POOL_LOSS: &str = "src/pool/loss.rs";
 
 const fn mutant(
     what: &'static str,
@@ -653,5 +656,33 @@ pub(super) const ALL: &[Mutant] = &[
         "& STATE != 0 && bell.ring(lane) {",
         "& if MUTANT { PARKED } else { STATE } != 0 && bell.ring(lane) {",
         &[Loom("parking: a dead waker")],
+    ),
+    mutant(
+        "pool: what had begun is sent again",
+        POOL_LOSS,
+        "let rest = begun.max(known);",
+        "let rest = if MUTANT { known } else { begun.max(known) };",
+        &[KillPool],
+    ),
+    mutant(
+        "pool: a lost task is not counted",
+        POOL_LOSS,
+        "        hub.board.add_count(Counter::Lost, 1);",
+        "        if !MUTANT {\n            hub.board.add_count(Counter::Lost, 1);\n        }",
+        &[KillPool],
+    ),
+    mutant(
+        "pool: the last chunk's results are left on the board",
+        POOL_BOARD,
+        "        self.words.outbox.store(0, Ordering::Relaxed);",
+        "        if !MUTANT {\n            self.words.outbox.store(0, Ordering::Relaxed);\n        }",
+        &[KillPool],
+    ),
+    mutant(
+        "pool: the chunk is taken down before the reply",
+        POOL_WORKER,
+        "                    hit(Point::PoolRan);",
+        "                    if MUTANT {\n                        self.slot.end();\n                    }\n                    hit(Point::PoolRan);",
+        &[KillPool],
     ),
 ];

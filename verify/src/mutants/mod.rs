@@ -46,6 +46,8 @@ pub enum Layer {
     Step(&'static str),
     /// Kills.
     Kill,
+    /// Kills of the workers of pools.
+    KillPool,
     /// Recorded histories.
     Lin,
 }
@@ -198,7 +200,8 @@ fn prepare(copy: &Path) -> Result<(Vec<Planted>, Programs), String> {
                     mutant.file
                 ));
             }
-            let to = mutant.to.replace("MUTANT", &format!("crate::mutant::is({number})"));
+            let core = if mutant.file.starts_with("core/") { "crate" } else { "offspring_core" };
+            let to = mutant.to.replace("MUTANT", &format!("{core}::mutant::is({number})"));
             Ok(source.replace(mutant.from, &to))
         })?;
         planted.push(Planted {
@@ -268,6 +271,9 @@ fn try_layers(
             Layer::Props(only) => (&programs.plain, vec!["props", "--quick", "--only", only]),
             Layer::Step(only) => (&programs.plain, vec!["step", "--seconds", "40", "--only", only]),
             Layer::Kill => (&programs.plain, vec!["kill", "--quick", "--seconds", "20"]),
+            Layer::KillPool => {
+                (&programs.plain, vec!["kill", "--quick", "--object", "pool", "--seconds", "10"])
+            }
             Layer::Lin => (&programs.plain, vec!["lin", "--seconds", "10"]),
         };
         let mut command = Command::new(program);
