@@ -5,7 +5,7 @@
 //! | socket | from | packet |
 //! |---|---|---|
 //! | requests | server | once, when it can serve: empty, or why it cannot |
-//! | requests | client | `descriptors that follow and come along`, until none follow; the last packet asks for a fork |
+//! | requests | client | `descriptors beside it, first 1, last 2`, as many as are needed; the last packet asks for a fork |
 //! | requests | server | `serial, pid, identity`, the pidfd beside it if it has one; or `serial, -errno, 0` |
 //! | reports | server | `serial, kind, number`: how that fork ended |
 //!
@@ -34,6 +34,9 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Of the packets of a request: the first begins it anew, the last asks for the fork.
+const FIRST: u32 = 1;
+const LAST: u32 = 2;
 /// The longest text of a server that cannot serve.
 const MOST_TEXT: usize = 4096;
 /// The client's side of one server.
@@ -99,11 +102,12 @@ impl Client {
     /// or memory.
     pub fn fork(&self, fds: &[BorrowedFd<'_>]) -> Result<Child> {
         let _one = locked(&self.asking);
-        let mut rest = fds;
+        let (mut rest, mut place) = (fds, FIRST);
         loop {
             let (now, later) = rest.split_at(rest.len().min(MOST_BESIDE));
             rest = later;
-            let head = [now.len() as u32, u32::from(!rest.is_empty())];
+            let head = [now.len() as u32, place | if rest.is_empty() { LAST } else { 0 }];
+            place = 0;
             send(&self.requests, &words(&head), now, 0).map_err(|code| match code {
                 libc::EPIPE | libc::ECONNRESET => gone(),
                 code => OsError::new("ask", "the fork server", code),
@@ -122,11 +126,13 @@ impl Client {
         if pid as i32 <= 0 {
             return Err(OsError::new("fork", "the fork server", (pid as i32).wrapping_neg()));
         }
+        // Dropped if there is no name for it: what is told of it then is not kept.
+        let reported = self.reports.of(serial);
         let process = match beside.pop() {
             Some(fd) => PidFd::from_fd(pid, fd),
             None => named(pid, identity)?,
         };
-        Ok(Child::reported(process, self.reports.of(serial)))
+        Ok(Child::reported(process, reported))
     }
 
     /// Lets the server know that no request follows: it ends once it has answered what came before. Does not wait, neither for
@@ -232,11 +238,16 @@ impl Server {
                 // Those who live are told of no more.
                 return Ok(Served::Over);
             }
-            let [count, more] = numbers(&head);
+            let [count, place] = numbers(&head);
+            if place & FIRST != 0 {
+                // What came before belongs to a request that its client could not finish.
+                given.clear();
+                spoiled = false;
+            }
             // More descriptors than this process may have are cut off.
             spoiled |= len != head.len() || count as usize != beside.len();
             given.extend(beside);
-            if more != 0 {
+            if place & LAST == 0 {
                 continue;
             }
             hit(Point::ServeAsked);

@@ -13,6 +13,7 @@ crate::cases![
     ends_of_forks_are_told,
     ends_are_told_without_pidfds,
     more_ends_than_the_socket_takes_are_told,
+    request_that_could_not_be_finished_leaves_nothing_to_the_next,
     end_of_a_fork_of_a_stopped_server_is_read_from_the_fork,
     forks_of_a_killed_server_are_waited_for,
     server_ends_when_nobody_asks_any_more,
@@ -113,6 +114,20 @@ fn more_ends_than_the_socket_takes_are_told() {
     for (n, fork) in forks.iter().enumerate() {
         assert_eq!(status::wait(fork), ExitStatus::Code(n as i32 & 0xff));
     }
+    drop(client);
+    join(&process);
+}
+
+fn request_that_could_not_be_finished_leaves_nothing_to_the_next() {
+    let (client, process) = server(true);
+    let (orders, _tell) = pipe().unwrap();
+    // SAFETY: the number is no descriptor's, and nothing but the kernel, which says so, is given it.
+    let nothing = unsafe { BorrowedFd::borrow_raw(i32::MAX) };
+    let mut fds = vec![orders.as_fd(); 250];
+    fds.push(nothing);
+    // The first packet has gone by then.
+    assert_eq!(client.fork(&fds).unwrap_err().code(), libc::EBADF);
+    all_is_told(&client);
     drop(client);
     join(&process);
 }
