@@ -22,4 +22,6 @@ if ! [ -e "$WINEPREFIX/ready" ]; then
     ) 9>"$WINEPREFIX/lock"
 fi
 
+# Tests look at what their children inherit.
+unset OFFSPRING_WINEPREFIX
 exec wine "$@"
