@@ -395,10 +395,14 @@ fn daemon_may_have_children_that_end_with_it() {
 #[test]
 fn exiting_process_ends_its_threads_and_a_thread_ends_nobody() {
     let exit = |queue: Queue<u32>| {
+        let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             queue.put(1).unwrap();
+            tell.send(()).unwrap();
             park(());
         });
+        // Else the process may end before that thread came to its put.
+        told.recv().unwrap();
         std::thread::spawn(|| 5).join().unwrap()
     };
     let queue = Queue::bounded(1).unwrap();
