@@ -45,6 +45,12 @@ pub(crate) const FORKS: bool = cfg!(unix);
 /// Whether `std::process::exit` ends all other threads before it calls anybody.
 pub(crate) const EXIT_ENDS_THREADS_FIRST: bool = cfg!(windows);
 
+/// Ends the process where nothing is left to be done; see [`EXIT_ENDS_THREADS_FIRST`].
+#[cfg(windows)]
+pub(crate) use offspring_os_windows::at_exit::exit_at_once;
+#[cfg(unix)]
+pub(crate) use std::process::exit as exit_at_once;
+
 /// Text as programs are started with it.
 #[cfg(unix)]
 pub(crate) type Text = std::ffi::CString;

@@ -12,7 +12,9 @@ use offspring_core::prim::{AtomicU32, AtomicUsize, Ordering};
 use std::ffi::{c_int, c_void};
 use windows_sys::Win32::Foundation::ERROR_NOT_ENOUGH_MEMORY;
 use windows_sys::Win32::System::SystemServices::DLL_PROCESS_DETACH;
-use windows_sys::Win32::System::Threading::{FLS_OUT_OF_INDEXES, FlsAlloc, FlsSetValue};
+use windows_sys::Win32::System::Threading::{
+    FLS_OUT_OF_INDEXES, FlsAlloc, FlsSetValue, GetCurrentProcess, TerminateProcess,
+};
 
 // ORDER: Relaxed throughout: written once, by the thread that goes on to use it, or long before the process ends.
 
@@ -21,6 +23,18 @@ static LAST: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether it was called.
 static CALLED: AtomicU32 = AtomicU32::new(0);
+
+/// Ends this process with `code` at once: nobody is told, no callback runs, no lock is waited for.
+///
+/// The orderly way, `ExitProcess`, ends all other threads wherever they are and then runs callbacks and destructors in the
+/// one that is left, which may wait for ever for what a thread that is no more had locked. Whoever has done and flushed all
+/// that is to be done ends like this.
+pub fn exit_at_once(code: i32) -> ! {
+    // SAFETY: ends this process.
+    unsafe { TerminateProcess(GetCurrentProcess(), code.cast_unsigned()) };
+    // It does not return where the handle is that of the process itself.
+    std::process::abort()
+}
 
 /// Has `last` called at the end, once: after everything that is registered later, and before the C library's own end. The
 /// first call counts.

@@ -5,6 +5,7 @@
 
 use super::{children, finally, server};
 use crate::sys;
+use std::io::Write as _;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -55,10 +56,14 @@ pub(crate) fn register() {
 }
 
 /// Ends a child, whose work is done, by `std::process::exit`. Where the system ends all other threads before it tells anybody of the
-/// end, the rules are applied before: a pool's end is its thread's work.
+/// end, the rules are applied before (a pool's end is its thread's work), and nothing is left for those callbacks: a lock that
+/// one of those threads had would be waited for for ever.
 pub(super) fn exit(code: i32) -> ! {
     if sys::EXIT_ENDS_THREADS_FIRST {
         last();
+        // What `std::process::exit` does. Nobody can be told that a stream is closed.
+        let _ = std::io::stdout().flush();
+        sys::exit_at_once(code)
     }
     std::process::exit(code)
 }
