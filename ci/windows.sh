@@ -33,7 +33,8 @@ build() {
 # Examples in the documentation run on Linux alone.
 log=$(mktemp)
 trap 'rm -f "$log"; end_wine' EXIT
-build test --lib --tests -p offspring-core -p offspring-os-windows -p offspring 2>&1 | tee "$log"
+build build --workspace
+build test --lib --tests -p offspring-core -p offspring-os-windows -p offspring -p offspring-verify 2>&1 | tee "$log"
 passed=$(sed -nE 's/^test result: ok\. ([0-9]+) passed.*/\1/p' "$log" | paste -sd+ | bc)
 ignored=$(sed -nE 's/^test result: ok\. [0-9]+ passed; [0-9]+ failed; ([0-9]+) ignored.*/\1/p' "$log" | paste -sd+ | bc)
 echo "tests passed under Wine: ${passed:-0}, ignored: ${ignored:-0}"
