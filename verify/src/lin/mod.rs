@@ -309,7 +309,8 @@ fn event(entry: &Entry, gone: u64) -> Option<Event> {
         kind::PUT => (What::Put(value), NEVER),
         kind::TAKE if value == 0 && done => (What::Empty, end),
         kind::TAKE if value == 0 => (What::KilledTake, ended),
-        kind::TAKE if kept != 0 => (What::Took { value, late: kept == 2 }, end),
+        // Killed behind its last word but one, it has no end of its own.
+        kind::TAKE if kept != 0 => (What::Took { value, late: kept == 2 }, ended),
         kind::TAKE => (What::Held(value), ended),
         _ => return None,
     };
@@ -420,5 +421,23 @@ fn take_one(q: &Q<'_>, logs: &Logs, log: Log<'_>, mode: Mode) -> Option<bool> {
             entry.never();
             Some(false)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taker_killed_before_it_noted_the_end_took_the_item_before_its_own_end() {
+        let logs = Logs::new().unwrap();
+        let entry = logs.log(1).next().unwrap();
+        entry.begin(kind::TAKE, 0, 5);
+        entry.got(7);
+        entry.keep(false);
+        let took = What::Took { value: 7, late: false };
+        assert_eq!(event(entry, 9), Some(Event { what: took, begin: 5, end: 9 }));
+        entry.end(6);
+        assert_eq!(event(entry, 9), Some(Event { what: took, begin: 5, end: 6 }));
     }
 }
